@@ -1,0 +1,330 @@
+package registry
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+)
+
+// DefaultEndpoint is where etcd listens unless told otherwise.
+const DefaultEndpoint = "http://127.0.0.1:2379"
+
+// opTimeout bounds one call to etcd. With the diagnosis that follows a timeout
+// it stays below the five seconds after which an operator wants to know why.
+const opTimeout = 3 * time.Second
+
+// Config says where the registry is and how to get in.
+type Config struct {
+	// Endpoints are URLs of etcd members, all http or all https; DefaultEndpoint
+	// if there is none. Those without a scheme are https if there is a
+	// certificate, else http.
+	Endpoints []string
+	// Username and PasswordFile are etcd's user; the password never comes as
+	// an argument.
+	Username, PasswordFile string
+	// CertFile and KeyFile make the client known to etcd, CAFile makes etcd
+	// known to the client; without it the system's roots count.
+	CertFile, KeyFile, CAFile string
+	// Prefix is DefaultPrefix if empty.
+	Prefix string
+	Rack   string
+}
+
+// Client is a connection to one rack's registry. It connects when it is first
+// needed and again whenever it must; opening it never waits for etcd.
+type Client struct {
+	cfg    Config
+	layout Layout
+	tls    *tls.Config
+
+	mu     sync.Mutex
+	etcd   *clientv3.Client
+	end    context.CancelFunc
+	closed bool
+}
+
+// ErrClosed is returned by a Client after Close.
+var ErrClosed = errors.New("registry client is closed")
+
+// ConfigError is what is wrong with one field of a Config.
+type ConfigError struct {
+	Field string
+	Err   error
+}
+
+// Error returns one line that names the value, but for a password.
+func (e *ConfigError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *ConfigError) Unwrap() error { return e.Err }
+
+func wrong(field, format string, args ...any) error {
+	return &ConfigError{field, fmt.Errorf(format, args...)}
+}
+
+// Open checks cfg and returns its client. It makes no connection. An error is
+// a [ConfigError].
+func Open(cfg Config) (*Client, error) {
+	if cfg.Prefix == "" {
+		cfg.Prefix = DefaultPrefix
+	}
+	if len(cfg.Endpoints) == 0 {
+		_, host, _ := strings.Cut(DefaultEndpoint, "://")
+		cfg.Endpoints = []string{host}
+	}
+	if err := CheckLabel("rack", cfg.Rack); err != nil {
+		return nil, &ConfigError{"Rack", err}
+	}
+	layout, err := NewLayout(cfg.Prefix, cfg.Rack)
+	if err != nil {
+		return nil, &ConfigError{"Prefix", err}
+	}
+	endpoints, secure, err := checkEndpoints(cfg)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Endpoints = endpoints
+	c := &Client{cfg: cfg, layout: layout}
+	if secure {
+		if c.tls, err = tlsConfig(cfg); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := cfg.password(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Layout returns the keys of the client's rack.
+func (c *Client) Layout() Layout { return c.layout }
+
+// Endpoints returns the URLs that the client uses.
+func (c *Client) Endpoints() []string { return c.cfg.Endpoints }
+
+// Close ends the connection, and with it every call under way.
+func (c *Client) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	return c.disconnect()
+}
+
+// leave ends the connections of etcd, which connect returned, with all calls
+// under way. The next connect makes new ones.
+func (c *Client) leave(etcd *clientv3.Client) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.etcd == etcd {
+		_ = c.disconnect() // whatever it says, it is not used any more
+	}
+}
+
+func (c *Client) disconnect() error {
+	if c.etcd == nil {
+		return nil
+	}
+	err := c.etcd.Close()
+	c.end()
+	c.etcd = nil
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// Check asks the registry something small and says in words what is wrong, if
+// anything is, within five seconds.
+func (c *Client) Check(ctx context.Context) error {
+	_, err := c.agreed(ctx)
+	return c.inWords(ctx, "read the registry", err)
+}
+
+// agreed reads something small, and returns the state that most members agree
+// on.
+func (c *Client) agreed(ctx context.Context) (*etcdserverpb.ResponseHeader, error) {
+	var r *clientv3.GetResponse
+	err := c.try(ctx, func(ctx context.Context, kv clientv3.KV) (err error) {
+		r, err = kv.Get(ctx, c.layout.Base(), clientv3.WithPrefix(), clientv3.WithLimit(1), clientv3.WithKeysOnly())
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return r.Header, nil
+}
+
+// do makes one bounded call and puts what etcd says of it into words.
+func (c *Client) do(ctx context.Context, what string, call func(context.Context, clientv3.KV) error) error {
+	return c.inWords(ctx, what, c.try(ctx, call))
+}
+
+// try makes one bounded call, and another one if the connections were left
+// meanwhile, which ends all calls that are under way.
+func (c *Client) try(ctx context.Context, call func(context.Context, clientv3.KV) error) error {
+	left, err := c.tryOnce(ctx, call)
+	if left {
+		_, err = c.tryOnce(ctx, call)
+	}
+	return err
+}
+
+func (c *Client) tryOnce(ctx context.Context, call func(context.Context, clientv3.KV) error) (left bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, opTimeout)
+	defer cancel()
+	etcd, err := c.connect(ctx)
+	if err != nil {
+		return false, err
+	}
+	if err = call(ctx, etcd); err == nil {
+		return false, nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.etcd != etcd && !c.closed, err
+}
+
+// connect returns the client underneath. Where etcd wants a password, making
+// one means to log in, which is why a failed attempt is not kept.
+func (c *Client) connect(ctx context.Context) (*clientv3.Client, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, ErrClosed
+	}
+	if c.etcd != nil {
+		return c.etcd, nil
+	}
+	password, err := c.cfg.password()
+	if err != nil {
+		return nil, err
+	}
+	life, end := context.WithCancel(context.Background())
+	release := context.AfterFunc(ctx, end)
+	etcd, err := clientv3.New(clientv3.Config{
+		Context:     life,
+		Endpoints:   c.cfg.Endpoints,
+		DialTimeout: opTimeout,
+		// etcd refuses clients that ping more often than every five seconds.
+		DialKeepAliveTime:    6 * time.Second,
+		DialKeepAliveTimeout: 3 * time.Second,
+		TLS:                  c.tls,
+		Username:             c.cfg.Username,
+		Password:             password,
+		Logger:               zap.NewNop(),
+		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
+			// gRPC's own limit is two minutes: names would stay wrong that
+			// long after etcd is back.
+			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second / 2},
+			MinConnectTimeout: opTimeout,
+		})},
+	})
+	if !release() && err == nil {
+		err = errors.Join(ctx.Err(), etcd.Close())
+	}
+	if err != nil {
+		end()
+		return nil, err
+	}
+	c.etcd, c.end = etcd, end
+	return etcd, nil
+}
+
+func (cfg Config) password() (string, error) {
+	if cfg.PasswordFile == "" {
+		if cfg.Username != "" {
+			return "", wrong("Username", "user %q: has no password file", cfg.Username)
+		}
+		return "", nil
+	}
+	if cfg.Username == "" {
+		return "", wrong("PasswordFile", "password file %s: has no user", cfg.PasswordFile)
+	}
+	b, err := os.ReadFile(cfg.PasswordFile)
+	if err != nil {
+		return "", wrong("PasswordFile", "password file: %w", err)
+	}
+	password := strings.TrimRight(string(b), "\r\n")
+	if password == "" {
+		return "", wrong("PasswordFile", "password file %s: is empty", cfg.PasswordFile)
+	}
+	return password, nil
+}
+
+func checkEndpoints(cfg Config) (endpoints []string, secure bool, err error) {
+	secure = cfg.CAFile != "" || cfg.CertFile != ""
+	for n, e := range cfg.Endpoints {
+		if !strings.Contains(e, "://") {
+			scheme := "http"
+			if secure {
+				scheme = "https"
+			}
+			e = scheme + "://" + e
+		}
+		u, err := url.Parse(e)
+		switch {
+		case strings.Contains(e, "@"):
+			return nil, false, wrong("Endpoints", "etcd endpoint %q: a URL is no place for a user and a password", withoutUser(e))
+		case err != nil || u.Host == "" || u.Port() == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "":
+			return nil, false, wrong("Endpoints", "etcd endpoint %q: want http://HOST:PORT or https://HOST:PORT", cfg.Endpoints[n])
+		case u.Scheme != "http" && u.Scheme != "https":
+			return nil, false, wrong("Endpoints", "etcd endpoint %q: scheme %q is neither http nor https", cfg.Endpoints[n], u.Scheme)
+		case n == 0:
+			if u.Scheme == "http" && secure {
+				return nil, false, wrong("Endpoints", "etcd endpoint %q: is not https, but certificates are given", e)
+			}
+			secure = u.Scheme == "https"
+		case secure != (u.Scheme == "https"):
+			return nil, false, wrong("Endpoints", "etcd endpoint %q: http and https don't mix", e)
+		}
+		endpoints = append(endpoints, e)
+	}
+	return endpoints, secure, nil
+}
+
+// withoutUser is what may be told of an endpoint that holds more than it should.
+func withoutUser(endpoint string) string {
+	return "…" + endpoint[strings.LastIndexByte(endpoint, '@'):]
+}
+
+func tlsConfig(cfg Config) (*tls.Config, error) {
+	t := &tls.Config{MinVersion: tls.VersionTLS12}
+	if cfg.CAFile != "" {
+		pem, err := os.ReadFile(cfg.CAFile)
+		if err != nil {
+			return nil, wrong("CAFile", "CA certificate: %w", err)
+		}
+		t.RootCAs = x509.NewCertPool()
+		if !t.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, wrong("CAFile", "CA certificate %s: holds no certificate in PEM form", cfg.CAFile)
+		}
+	}
+	if (cfg.CertFile == "") != (cfg.KeyFile == "") {
+		return nil, wrong("CertFile", "a client certificate and its key come together: only one of them is given")
+	}
+	if cfg.CertFile != "" {
+		if _, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile); err != nil {
+			return nil, wrong("CertFile", "client certificate %s: %w", cfg.CertFile, err)
+		}
+		// Read anew for each connection, so that a renewed certificate needs
+		// no restart.
+		t.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			cert, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile)
+			return &cert, err
+		}
+	}
+	return t, nil
+}

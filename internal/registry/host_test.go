@@ -1,0 +1,275 @@
+package registry_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/rackdns/rackdns/internal/registry"
+	"github.com/rackdns/rackdns/internal/registry/etcdtest"
+)
+
+const hostKey = "/rackdns/v1/acme/instances/@api/legacy~10.0.5.1"
+
+func host(at string) registry.Instance {
+	return registry.HostInstance("default", "legacy", netip.MustParseAddrPort(at))
+}
+
+// registered returns what is registered at hostKey, with the rest of its lease.
+func registered(t *testing.T, c *clientv3.Client) (*registry.Instance, *clientv3.LeaseTimeToLiveResponse) {
+	t.Helper()
+	ctx := context.Background()
+	r, err := c.Get(ctx, hostKey)
+	if err != nil || len(r.Kvs) != 1 {
+		t.Fatalf("%d keys, %v", len(r.Kvs), err)
+	}
+	i, err := registry.DecodeInstance(registry.Key{Kind: registry.KindInstance, Owner: registry.NodeAPI, Name: "legacy~10.0.5.1"}, r.Kvs[0].Value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	left, err := c.TimeToLive(ctx, clientv3.LeaseID(r.Kvs[0].Lease), clientv3.WithAttachedKeys())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return i, left
+}
+
+// leases checks how many there are.
+func leases(t *testing.T, c *clientv3.Client, want int) {
+	t.Helper()
+	r, err := c.Leases(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Leases) != want {
+		t.Errorf("there are %d leases, want %d", len(r.Leases), want)
+	}
+}
+
+func TestRegister(t *testing.T) {
+	t.Parallel()
+	etcd := etcdtest.Start(t, 1, nil)
+	c, client, ctx := open(t, registry.Config{Endpoints: etcd.Endpoints()}), etcd.Client(), context.Background()
+	register := func(i registry.Instance, ttl time.Duration) {
+		t.Helper()
+		if err := c.Register(ctx, i, ttl); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first := host("10.0.5.1:8080")
+	first.Tags, first.Release, first.Weight = map[string]string{"az": "a"}, "R1", 10
+	register(first, time.Minute)
+	is, left := registered(t, client)
+	want := first
+	if diff := cmp.Diff(&want, is, cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
+		cmpopts.IgnoreFields(registry.Instance{}, "Started", "Observed"), cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if time.Since(is.Observed) > time.Minute || !is.Started.Equal(is.Observed) {
+		t.Errorf("started %s, observed %s", is.Started, is.Observed)
+	}
+	if left.GrantedTTL != 60 || !is.Serving() {
+		t.Errorf("TTL %d, serving: %t", left.GrantedTTL, is.Serving())
+	}
+
+	// A renewal overwrites, but for the weight, and keeps the lease.
+	register(host("10.0.5.1:9090"), time.Minute)
+	again, renewed := registered(t, client)
+	if again.Ports[0].Container != 9090 || len(again.Tags) != 0 || again.Release != "" || again.Weight != 10 || again.ID != is.ID {
+		t.Errorf("renewed to %+v", again)
+	}
+	if !again.Started.Equal(is.Started) || !again.Observed.After(is.Observed) {
+		t.Errorf("started %s, observed %s", again.Started, again.Observed)
+	}
+	if renewed.ID != left.ID {
+		t.Error("a renewal takes another lease")
+	}
+
+	// Another TTL needs another lease, and leaves none behind.
+	heavier := host("10.0.5.1:9090")
+	heavier.Weight = 20
+	register(heavier, 2*time.Minute)
+	is, left = registered(t, client)
+	if is.Weight != 20 || left.GrantedTTL != 120 {
+		t.Errorf("weight %d, TTL %d", is.Weight, left.GrantedTTL)
+	}
+	leases(t, client, 1)
+
+	// Each host has a lease of its own, and an ID of its own.
+	other := host("[2001:db8::1]:8080")
+	register(other, time.Minute)
+	if other.ID == is.ID || !registry.IsLabel(other.ID) {
+		t.Errorf("ID %s", other.ID)
+	}
+	leases(t, client, 2)
+
+	for range 2 {
+		err := c.Deregister(ctx, "legacy", netip.MustParseAddr("10.0.5.1"))
+		leases(t, client, 1)
+		if is, want := errors.Is(err, registry.ErrNotRegistered), len(keys(t, etcd, hostKey)) == 0; err != nil && !is || !want {
+			t.Errorf("error %v, gone: %t", err, want)
+		}
+	}
+	if err := c.Deregister(ctx, "legacy", netip.MustParseAddr("::ffff:10.0.5.1")); !errors.Is(err, registry.ErrNotRegistered) ||
+		err.Error() != "service legacy at 10.0.5.1: is not registered in rack acme" {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestRegisterOverOthers(t *testing.T) {
+	t.Parallel()
+	etcd := etcdtest.Start(t, 1, nil)
+	c, client, ctx := open(t, registry.Config{Endpoints: etcd.Endpoints()}), etcd.Client(), context.Background()
+	shared, err := client.Grant(ctx, 60)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, value := range map[string]string{hostKey: `{"mine":1,"weight":"heavy"}`, "/mine": "x"} {
+		if _, err := client.Put(ctx, key, value, clientv3.WithLease(shared.ID)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.Register(ctx, host("10.0.5.1:8080"), time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	is, left := registered(t, client)
+	if left.ID == shared.ID {
+		t.Error("takes a lease on which there is something else")
+	}
+	if is.Weight != registry.DefaultWeight || !strings.Contains(keys(t, etcd, hostKey)[hostKey], `"mine":1`) {
+		t.Errorf("registered %s", keys(t, etcd, hostKey)[hostKey])
+	}
+	if _, ok := keys(t, etcd, "/mine")["/mine"]; !ok {
+		t.Error("what else hung on the lease is gone")
+	}
+	if err := c.Deregister(ctx, "legacy", netip.MustParseAddr("10.0.5.1")); err != nil {
+		t.Fatal(err)
+	}
+	leases(t, client, 1)
+}
+
+func TestRegisterExpires(t *testing.T) {
+	t.Parallel()
+	etcd := etcdtest.Start(t, 1, nil)
+	c := open(t, registry.Config{Endpoints: etcd.Endpoints()})
+	if err := c.Register(context.Background(), host("10.0.5.1:8080"), time.Second); err != nil {
+		t.Fatal(err)
+	}
+	etcdtest.Eventually(t, "the end of the TTL", func() error {
+		if n := len(keys(t, etcd, "/rackdns/")); n > 0 {
+			return fmt.Errorf("%d keys are left", n)
+		}
+		return nil
+	})
+}
+
+func TestRegisterRefuses(t *testing.T) {
+	t.Parallel()
+	etcd := etcdtest.Start(t, 1, nil)
+	c, ctx := open(t, registry.Config{Endpoints: etcd.Endpoints()}), context.Background()
+	for _, tc := range []struct {
+		name   string
+		i      registry.Instance
+		change func(*registry.Instance)
+		want   string
+	}{
+		{"loopback", host("127.0.0.1:80"), nil, "host 127.0.0.1: is a loopback address"},
+		{"unspecified", host("0.0.0.0:80"), nil, "host 0.0.0.0: is unspecified"},
+		{"multicast", host("[ff02::1]:80"), nil, "host ff02::1: is a multicast address"},
+		{"broadcast", host("255.255.255.255:80"), nil, "host 255.255.255.255: is the broadcast address"},
+		{"link-local", host("[fe80::1]:80"), nil, "host fe80::1: is link-local and means nothing without a zone"},
+		{"port", host("10.0.5.1:0"), nil, "port 0: no container listens there"},
+		{"weight", host("10.0.5.1:80"), func(i *registry.Instance) { i.Weight = 101 }, "weight 101: not in 1 to 100"},
+		{"service", registry.HostInstance("default", "a b", netip.MustParseAddrPort("10.0.5.1:80")), nil, `service "a b": only a-z, 0-9 and inner dashes make a DNS label`},
+		{"app", registry.HostInstance("dns", "a", netip.MustParseAddrPort("10.0.5.1:80")), nil, `app "dns": is reserved`},
+		{"no address", registry.Instance{ID: "x", App: "a", Service: "b", Namespace: "a"}, nil, `service "b" at invalid IP: contradicts its key`},
+		{"size", host("10.0.5.1:80"), func(i *registry.Instance) { i.Release = strings.Repeat("x", registry.MaxValue) }, "value over 64 KiB"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if tc.change != nil {
+				tc.change(&tc.i)
+			}
+			if err := c.Register(ctx, tc.i, time.Minute); err == nil || !strings.HasPrefix(err.Error(), tc.want) {
+				t.Errorf("error %v, want %s", err, tc.want)
+			}
+		})
+	}
+	if err := c.Register(ctx, host("10.0.5.1:80"), 1500*time.Millisecond); err == nil || !strings.Contains(err.Error(), "TTL 1.5s") {
+		t.Errorf("error %v", err)
+	}
+	if err := c.Deregister(ctx, "a b", netip.MustParseAddr("10.0.5.1")); err == nil || !strings.Contains(err.Error(), `"a b"`) {
+		t.Errorf("error %v", err)
+	}
+	if left := keys(t, etcd, "/rackdns/"); len(left) > 0 {
+		t.Errorf("registered: %v", left)
+	}
+	leases(t, etcd.Client(), 0)
+}
+
+// A write that isn't permitted leaves no lease behind.
+func TestRegisterWithoutTheRight(t *testing.T) {
+	t.Parallel()
+	etcd := etcdtest.Start(t, 1, nil)
+	u := enableAuth(t, etcd)
+	c := open(t, u.config)
+	if err := c.Register(context.Background(), host("10.0.5.1:8080"), time.Minute); err == nil || !strings.Contains(err.Error(), `user "reader" has no role`) {
+		t.Errorf("error %v", err)
+	}
+	leases(t, u.root, 0)
+}
+
+// Many that register one host at once all succeed, and share one lease.
+func TestRegisterAtOnce(t *testing.T) {
+	t.Parallel()
+	etcd := etcdtest.Start(t, 1, nil)
+	client, done := etcd.Client(), make(chan error)
+	const clients = 5
+	for n := range clients {
+		c := open(t, registry.Config{Endpoints: etcd.Endpoints()})
+		go func() {
+			done <- c.Register(context.Background(), host("10.0.5.1:8080"), time.Duration(1+n%2)*time.Minute)
+		}()
+	}
+	for range clients {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	registered(t, client)
+	leases(t, client, 1)
+}
+
+func TestNodes(t *testing.T) {
+	t.Parallel()
+	etcd := etcdtest.Start(t, 1, nil)
+	c, client, ctx := open(t, registry.Config{Endpoints: etcd.Endpoints()}), etcd.Client(), context.Background()
+	const nodes = 130
+	for n := range nodes {
+		name := fmt.Sprintf("node-%03d", n)
+		put(t, client, c.Layout().Node(name), fmt.Sprintf(`{"node":%q,"engine":"E","addresses":["10.0.2.10"],"version":"v1"}`, name))
+	}
+	put(t, client, c.Layout().Node("broken"), "{")
+	put(t, client, c.Layout().Instance("node-001", "a"), "x")
+	put(t, client, c.Layout().Instance("node-129", "a"), "x")
+	put(t, client, c.Layout().Instance("node-129", "b"), "x")
+	got, err := c.Nodes(ctx)
+	if err != nil || len(got) != nodes {
+		t.Fatalf("%d nodes, %v; want %d", len(got), err, nodes)
+	}
+	for n, node := range got {
+		if want := map[int]int64{1: 1, 129: 2}[n]; node.Node.Node != fmt.Sprintf("node-%03d", n) || node.Instances != want {
+			t.Errorf("number %d is %s with %d instances, want %d", n, node.Node.Node, node.Instances, want)
+		}
+	}
+	if err := c.DrainNode(ctx, "node-999", true); !errors.Is(err, registry.ErrNoSuchNode) {
+		t.Errorf("error %v", err)
+	}
+}

@@ -1,0 +1,37 @@
+package registry
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+var (
+	relists = promauto.NewCounterVec(prometheus.CounterOpts{
+		Name: "rackdns_registry_resyncs_total",
+		Help: "Times the whole registry was listed again, after a compaction or a restored snapshot.",
+	}, []string{"rack"})
+	watches = promauto.NewCounterVec(prometheus.CounterOpts{
+		Name: "rackdns_registry_watch_starts_total",
+		Help: "Times a watch of the registry was started; the first one is no failure.",
+	}, []string{"rack"})
+	leaseHeld = promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "rackdns_registry_lease_held",
+		Help: "1 while the node's lease is alive and its keys hang on it, else 0.",
+	}, []string{"rack", "node"})
+	leaseLosses = promauto.NewCounterVec(prometheus.CounterOpts{
+		Name: "rackdns_registry_lease_losses_total",
+		Help: "Times the node's lease ended against its will.",
+	}, []string{"rack", "node"})
+	writes = promauto.NewCounterVec(prometheus.CounterOpts{
+		Name: "rackdns_registry_writes_total",
+		Help: "Keys written to the registry, by operation (put, delete).",
+	}, []string{"rack", "node", "op"})
+	writeFailures = promauto.NewCounterVec(prometheus.CounterOpts{
+		Name: "rackdns_registry_write_failures_total",
+		Help: "Transactions that failed and were tried again.",
+	}, []string{"rack", "node"})
+	desiredInstances = promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "rackdns_registry_published_instances",
+		Help: "Instances that the node's agent wants in the registry.",
+	}, []string{"rack", "node"})
+)

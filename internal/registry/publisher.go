@@ -1,0 +1,247 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"sync"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// DefaultTTL is how long a node's names outlive its agent.
+const DefaultTTL = 15 * time.Second
+
+// refreshInterval is how often a publisher reads its own keys again, so that
+// a key that somebody else removed or changed comes back by itself.
+const refreshInterval = 30 * time.Second
+
+// PublisherConfig says for which node a [Publisher] writes.
+type PublisherConfig struct {
+	Node Node
+	// TTL is how long the node's keys stay when it is gone; whole seconds,
+	// DefaultTTL if zero.
+	TTL    time.Duration
+	Logger *slog.Logger
+	// OnCommit, if set, is called for every instance that was written, with
+	// the revision it was written at.
+	OnCommit func(id string, observed time.Time, revision int64)
+}
+
+// Publisher keeps the keys of one node equal to the state that it was last
+// told. All of them hang on one lease. Set, Remove and Replace only note what
+// is wanted and return at once; Run writes the differences, and tries again
+// for as long as it takes.
+type Publisher struct {
+	client *Client
+	cfg    PublisherConfig
+	log    *slog.Logger
+	wake   chan struct{}
+	// down is what the log was told last; it is Run's alone.
+	down bool
+
+	mu      sync.Mutex
+	desired map[string]*Instance
+	// keep holds IDs whose registered state stays as it is.
+	keep map[string]bool
+	// replaced says that desired is the whole truth. Until then nothing that
+	// is registered is removed: an agent that just started knows nothing yet.
+	replaced bool
+	// gone holds what was removed before that.
+	gone     map[string]bool
+	dirty    map[string]bool
+	allDirty bool
+}
+
+// TakenError says that another Docker Engine runs under this node's name.
+type TakenError struct {
+	Node          string
+	Engine, Other string
+}
+
+// Error returns one line that says what to do.
+func (e *TakenError) Error() string {
+	return fmt.Sprintf("node name %q is taken by another Docker Engine (%s, this one is %s): give this node another name with --node, or stop the other agent and wait for its lease to end",
+		e.Node, e.Other, e.Engine)
+}
+
+// NewPublisher returns a Publisher that knows of no instance yet.
+func NewPublisher(c *Client, cfg PublisherConfig) *Publisher {
+	if cfg.TTL == 0 {
+		cfg.TTL = DefaultTTL
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	return &Publisher{
+		client:  c,
+		cfg:     cfg,
+		log:     cfg.Logger.With("rack", c.layout.Rack(), "node", cfg.Node.Node),
+		wake:    make(chan struct{}, 1),
+		desired: map[string]*Instance{},
+		gone:    map[string]bool{},
+		dirty:   map[string]bool{},
+	}
+}
+
+// Replace states all that is to be registered. What is registered and neither
+// in instances nor in keep goes away; keep names instances of which nothing is
+// known right now, so that what is registered of them is left alone.
+func (p *Publisher) Replace(instances map[string]*Instance, keep map[string]bool) {
+	p.change(func() {
+		p.desired = make(map[string]*Instance, len(instances))
+		maps.Copy(p.desired, instances)
+		p.keep = maps.Clone(keep)
+		p.replaced, p.allDirty = true, true
+		clear(p.gone)
+	})
+}
+
+// Set states one instance. The publisher keeps it: don't change it afterwards.
+func (p *Publisher) Set(i *Instance) {
+	p.change(func() {
+		p.desired[i.ID] = i
+		delete(p.keep, i.ID)
+		delete(p.gone, i.ID)
+		p.dirty[i.ID] = true
+	})
+}
+
+// Remove states that an instance is gone.
+func (p *Publisher) Remove(id string) {
+	p.change(func() {
+		delete(p.desired, id)
+		delete(p.keep, id)
+		if !p.replaced {
+			p.gone[id] = true
+		}
+		p.dirty[id] = true
+	})
+}
+
+func (p *Publisher) change(f func()) {
+	p.mu.Lock()
+	f()
+	desiredInstances.WithLabelValues(p.labels()...).Set(float64(len(p.desired)))
+	p.mu.Unlock()
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (p *Publisher) labels() []string { return []string{p.client.layout.Rack(), p.cfg.Node.Node} }
+
+// Run writes until ctx ends, which leaves everything in place for as long as
+// the lease lasts. It returns a *TakenError if another engine has the name.
+func (p *Publisher) Run(ctx context.Context) error {
+	wait := newRetry()
+	for ctx.Err() == nil {
+		s, err := p.claim(ctx)
+		if err == nil {
+			wait.Reset()
+			err = s.run(ctx)
+		}
+		var taken *TakenError
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.As(err, &taken):
+			return err
+		}
+		p.noteDown(ctx, err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait.NextBackOff()):
+		}
+	}
+	return nil
+}
+
+// noteDown says once why nothing can be written.
+func (p *Publisher) noteDown(ctx context.Context, err error) {
+	if p.down {
+		return
+	}
+	if unrenewed := errors.Is(err, errUnrenewed); unrenewed || errors.Is(err, errLeaseLost) {
+		// Why is more to the point, if that is still so.
+		switch why := p.client.Check(ctx); {
+		case why != nil:
+			err = fmt.Errorf("%w: %w", err, why)
+		case unrenewed:
+			p.log.Info("the lease is renewed by another connection from now on", "error", err)
+			return
+		}
+	}
+	p.down = true
+	p.log.Warn("can't write to the registry: changes wait", "error", err)
+}
+
+// noteUp says once that all is written again.
+func (p *Publisher) noteUp() {
+	if p.down {
+		p.log.Info("registry is back")
+	}
+	p.down = false
+}
+
+// Drain removes everything that the node has in the registry, at once. It is
+// for after Run has returned.
+func (p *Publisher) Drain(ctx context.Context) error {
+	p.Replace(nil, nil)
+	s, err := p.claim(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.write(ctx); err != nil {
+		return err
+	}
+	return p.client.do(ctx, "give back the lease", func(ctx context.Context, _ clientv3.KV) error {
+		etcd, err := p.client.connect(ctx)
+		if err != nil {
+			return err
+		}
+		_, err = etcd.Revoke(ctx, s.lease)
+		return err
+	})
+}
+
+// take returns what changed since it was last called.
+func (p *Publisher) take() (ids map[string]bool, all bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	ids, all = p.dirty, p.allDirty
+	p.dirty, p.allDirty = map[string]bool{}, false
+	return ids, all
+}
+
+// untake gives back what take returned, since it was not written.
+func (p *Publisher) untake(ids map[string]bool, all bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	maps.Copy(p.dirty, ids)
+	p.allDirty = p.allDirty || all
+}
+
+// wanted returns the instance that is to be registered under id. If leave is
+// true, whatever is registered stays.
+func (p *Publisher) wanted(id string) (i *Instance, leave bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i = p.desired[id]
+	return i, i == nil && (p.keep[id] || !p.replaced && !p.gone[id])
+}
+
+// known returns the IDs of all instances that are to be registered.
+func (p *Publisher) known() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	ids := make([]string, 0, len(p.desired))
+	for id := range p.desired {
+		ids = append(ids, id)
+	}
+	return ids
+}

@@ -1,0 +1,215 @@
+// Package registry is the rack's shared state in etcd: the domain types, the
+// key layout, the codec, and the two ways in and out of it.
+//
+// A [Publisher] writes the keys of one node and hangs them on one lease; a
+// [Follower] lists everything once and then follows a watch. Neither is ever
+// called by a DNS query.
+//
+// Other programs read and write the same keys, so the field names below are a
+// contract: a decoder ignores fields that it doesn't know, and a writer that
+// changes a value it didn't create keeps them (see [Overlay]).
+package registry
+
+import (
+	"encoding/json"
+	"net/netip"
+	"time"
+)
+
+// Docker's states of a container, as far as they matter here. Only a running
+// instance serves.
+const (
+	StatusRunning = "running"
+	StatusPaused  = "paused"
+)
+
+// Docker's results of a health check. No health check is the empty string.
+const (
+	HealthStarting  = "starting"
+	HealthHealthy   = "healthy"
+	HealthUnhealthy = "unhealthy"
+)
+
+// Transport protocols of a port.
+const (
+	TCP = "tcp"
+	UDP = "udp"
+)
+
+// Values of Instance.Address: which kind of endpoint askers get.
+const (
+	AddressAuto      = ""
+	AddressHost      = "host"
+	AddressContainer = "container"
+)
+
+// The weight of an instance: how often it comes first, relative to others.
+const (
+	MinWeight     = 1
+	MaxWeight     = 100
+	DefaultWeight = 1
+)
+
+// Instance is one running container of a service, or one host that was
+// registered by HTTP.
+type Instance struct {
+	// ID is a DNS label that names the instance below its service: the first
+	// 12 digits of a container's ID.
+	ID        string    `json:"id"`
+	Node      string    `json:"node"`
+	App       string    `json:"app"`
+	Service   string    `json:"service"`
+	Namespace string    `json:"namespace"`
+	Release   string    `json:"release"`
+	Image     string    `json:"image"`
+	Command   string    `json:"command"`
+	Started   time.Time `json:"started"`
+	// Status is Docker's, Health too; see the constants.
+	Status   string `json:"status"`
+	Health   string `json:"health"`
+	Draining bool   `json:"draining"`
+	// Host is the node's address for others.
+	Host     netip.Addr        `json:"host"`
+	Ports    []Port            `json:"ports"`
+	Networks []Network         `json:"networks"`
+	Weight   int               `json:"weight"`
+	Priority int               `json:"priority"`
+	Tags     map[string]string `json:"tags"`
+	// Address forces one kind of endpoint for this instance, whoever asks.
+	Address string `json:"address"`
+	// Resource says that the instance is one of a resource's, besides being
+	// one of its service's.
+	Resource *InstanceResource `json:"resource,omitempty"`
+	// Links are the services of its app, and Connect the names by the port of
+	// its own loopback, that the instance asked by label to be led to.
+	Links   []string          `json:"links,omitempty"`
+	Connect map[uint16]string `json:"connect,omitempty"`
+	// Observed is the time of the Docker event that caused the write. It
+	// exists to measure propagation and never makes two instances different.
+	Observed time.Time `json:"observed"`
+}
+
+// InstanceResource names the resource of its app that an instance is of. The
+// resource need not be declared; where it is, its declaration says the type.
+type InstanceResource struct {
+	Name string `json:"name"`
+	Type string `json:"type"`
+}
+
+// Port is one port that a container listens on. Without bindings it is not
+// published: only those who reach the container itself can use it.
+type Port struct {
+	Name      string    `json:"name"`
+	Protocol  string    `json:"protocol"`
+	Container uint16    `json:"container"`
+	Bindings  []Binding `json:"bindings"`
+}
+
+// Binding is an address of the node where a port is published.
+type Binding struct {
+	IP   netip.Addr `json:"ip"`
+	Port uint16     `json:"port"`
+}
+
+// Network is a container's place on a Docker network. The first of an
+// instance's networks is the one to prefer where nothing else decides.
+type Network struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+	// Scope is Docker's: "local" networks end at their node, any other
+	// ("swarm", "global") spans nodes.
+	Scope string     `json:"scope"`
+	IPv4  netip.Addr `json:"ipv4"`
+	IPv6  netip.Addr `json:"ipv6"`
+}
+
+// ScopeLocal is the scope of a network that ends at its node.
+const ScopeLocal = "local"
+
+// Node is one Docker host of the rack, running one agent.
+type Node struct {
+	Node string `json:"node"`
+	// Engine is the Docker Engine's ID, by which a node recognises its own
+	// keys after a restart.
+	Engine string `json:"engine"`
+	// Addresses are the node's own: first the one that others reach it by.
+	Addresses []netip.Addr `json:"addresses"`
+	Version   string       `json:"version"`
+	Started   time.Time    `json:"started"`
+	// Draining says that the node was told to hand over: its agent registers
+	// nothing until it is told otherwise or has been away for a lease.
+	Draining bool `json:"draining"`
+}
+
+// Service is a declared service: it exists in DNS, without an instance too.
+type Service struct {
+	App       string        `json:"app"`
+	Service   string        `json:"service"`
+	Namespace string        `json:"namespace"`
+	Ports     []ServicePort `json:"ports"`
+	Links     []string      `json:"links"`
+	// Resources are those of the app that it uses, each a name, or name:ENV
+	// where it wants that one variable.
+	Resources []string `json:"resources"`
+}
+
+// ServicePort is a port that a declared service offers.
+type ServicePort struct {
+	Name      string `json:"name"`
+	Protocol  string `json:"protocol"`
+	Container uint16 `json:"container"`
+	Scheme    string `json:"scheme"`
+}
+
+// ManagerUp is the Resource.Manager of those that stand in an app's convox.yml.
+const ManagerUp = "up"
+
+// Resource is a supplementary component of an app or, with App empty, of the
+// rack. Its credentials live elsewhere (see [Layout.Secret]).
+type Resource struct {
+	App  string `json:"app"`
+	Name string `json:"name"`
+	Type string `json:"type"`
+	// Host is an address or the name of an outside host.
+	Host    string            `json:"host"`
+	Port    uint16            `json:"port"`
+	Default bool              `json:"default"`
+	Options map[string]string `json:"options"`
+	// Manager says who declared it and may change it: ManagerUp, or nobody but
+	// whoever did it by hand.
+	Manager string `json:"manager,omitempty"`
+	// Links are the apps ("shop") and services ("shop/web") that a resource of
+	// the rack is linked to: they get its variables.
+	Links []string `json:"links,omitempty"`
+}
+
+// Serving reports whether DNS may hand out the instance: running, not
+// draining, and healthy where it has a health check.
+func (i *Instance) Serving() bool {
+	return i.Status == StatusRunning && !i.Draining && (i.Health == "" || i.Health == HealthHealthy)
+}
+
+// MarshalJSON writes lists as lists, also when they are empty: readers that
+// loop over them need not know about null.
+func (i Instance) MarshalJSON() ([]byte, error) {
+	type plain Instance
+	if i.Ports == nil {
+		i.Ports = []Port{}
+	}
+	if i.Networks == nil {
+		i.Networks = []Network{}
+	}
+	if i.Tags == nil {
+		i.Tags = map[string]string{}
+	}
+	return json.Marshal(plain(i))
+}
+
+// MarshalJSON is as for [Instance].
+func (p Port) MarshalJSON() ([]byte, error) {
+	type plain Port
+	if p.Bindings == nil {
+		p.Bindings = []Binding{}
+	}
+	return json.Marshal(plain(p))
+}

@@ -1,0 +1,245 @@
+// Package index is the in-memory picture of a rack from which DNS, HTTP and
+// the commands answer. It is fed by a watch of the registry and never asks
+// etcd anything on behalf of a reader: a reader takes the current [Snapshot]
+// from an atomic pointer and looks things up in it.
+package index
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rackdns/rackdns/internal/heap"
+	"github.com/rackdns/rackdns/internal/registry"
+)
+
+// Config says which registry to follow, and for whom.
+type Config struct {
+	Registry registry.Config
+	Options  Options
+	Logger   *slog.Logger
+}
+
+// Index follows one rack.
+type Index struct {
+	client *registry.Client
+	log    *slog.Logger
+
+	current atomic.Pointer[Snapshot]
+	// confirmed is when the registry last said that the index is up to date,
+	// in nanoseconds since 1970; 0 before the first sync.
+	confirmed atomic.Int64
+	synced    chan struct{}
+
+	builder *builder
+	pending int64
+	// spare gives up the frugality of a list that replaces another.
+	spare func()
+
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+// Open checks cfg and returns an Index that is yet to be started.
+func Open(cfg Config) (*Index, error) {
+	switch cfg.Options.Address {
+	case registry.AddressAuto, registry.AddressHost, registry.AddressContainer:
+	default:
+		return nil, fmt.Errorf("address %q: neither auto, host nor container", cfg.Options.Address)
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	client, err := registry.Open(cfg.Registry)
+	if err != nil {
+		return nil, err
+	}
+	return &Index{
+		client:  client,
+		log:     cfg.Logger,
+		synced:  make(chan struct{}),
+		builder: newBuilder(cfg.Options, client.Layout(), cfg.Logger),
+		spare:   func() {},
+		done:    make(chan struct{}),
+	}, nil
+}
+
+// Start begins to follow the registry. It returns at once.
+func (x *Index) Start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	x.cancel = cancel
+	followed.add(x)
+	go func() {
+		defer close(x.done)
+		registry.NewFollower(x.client, (*handler)(x), x.log).Run(ctx)
+	}()
+}
+
+// Close stops following. Snapshots stay valid.
+func (x *Index) Close() error {
+	if x.cancel != nil {
+		x.cancel()
+		<-x.done
+		followed.remove(x)
+	}
+	x.spare()
+	return x.client.Close()
+}
+
+// Snapshot returns the picture as it is now, nil before the first sync.
+func (x *Index) Snapshot() *Snapshot { return x.current.Load() }
+
+// Synced is closed when there is a first picture.
+func (x *Index) Synced() <-chan struct{} { return x.synced }
+
+// Age is how long ago the picture was last known to be the registry's, 0
+// before the first sync.
+func (x *Index) Age() time.Duration {
+	at := x.confirmed.Load()
+	if at == 0 {
+		return 0
+	}
+	return max(time.Since(time.Unix(0, at)), 0)
+}
+
+// Rack returns the name of the rack.
+func (x *Index) Rack() string { return x.client.Layout().Rack() }
+
+// publish makes the builder's state the current one.
+func (x *Index) publish() {
+	b := x.builder
+	b.counts[registry.KindInstance] = b.instances.size
+	x.current.Store(b.snapshot())
+	rack := x.Rack()
+	for _, k := range registry.Kinds() {
+		entriesByKind.WithLabelValues(rack, k.String()).Set(float64(b.counts[k]))
+	}
+	entriesByKind.WithLabelValues(rack, "invalid").Set(float64(len(b.invalid)))
+	indexSerial.WithLabelValues(rack).Set(float64(b.serial))
+}
+
+// largeRack is a number of instances from which on it matters what a list
+// leaves behind.
+const largeRack = 20_000
+
+// handler is the side of an Index that the registry's follower sees.
+type handler Index
+
+// BeginList implements registry.Handler.
+func (h *handler) BeginList(revision int64, reset bool) {
+	h.pending = revision
+	if h.current.Load() != nil {
+		// What is there and what is to replace it are both in memory.
+		h.frugal(heap.Frugal())
+	}
+	h.builder.beginList(reset)
+}
+
+// frugal ends what spare does, and remembers another spare.
+func (h *handler) frugal(spare func()) {
+	h.spare()
+	h.spare = spare
+}
+
+// List implements registry.Handler.
+func (h *handler) List(entries []registry.Entry) {
+	h.builder.take(entries)
+}
+
+// Past implements registry.Handler.
+func (h *handler) Past(was, is registry.Entry) bool { return h.builder.past(was, is) }
+
+// EndList implements registry.Handler.
+func (h *handler) EndList(since int64) {
+	h.builder.endList(h.pending, since)
+	// Before there are answers: whoever has one finds an age, too.
+	h.confirmed.Store(time.Now().UnixNano())
+	(*Index)(h).publish()
+	if h.builder.instances.size >= largeRack {
+		// A list leaves as much garbage as it has entries, and the runtime
+		// would keep its memory for a next one that may never come.
+		go debug.FreeOSMemory()
+	}
+	h.frugal(func() {})
+	select {
+	case <-h.synced:
+	default:
+		close(h.synced)
+	}
+}
+
+// Update implements registry.Handler.
+func (h *handler) Update(entries []registry.Entry) {
+	h.builder.take(entries)
+	(*Index)(h).publish()
+	now := time.Now()
+	for _, at := range h.builder.observed {
+		propagation.WithLabelValues((*Index)(h).Rack()).Observe(max(now.Sub(at), 0).Seconds())
+	}
+	h.builder.observed = h.builder.observed[:0]
+}
+
+// Current implements registry.Handler.
+func (h *handler) Current(revision int64) {
+	h.confirmed.Store(time.Now().UnixNano())
+	indexRevision.WithLabelValues((*Index)(h).Rack()).Set(float64(revision))
+}
+
+// shared are the indexes that several users have in common.
+var shared struct {
+	sync.Mutex
+	byKey map[string]*sharing
+}
+
+type sharing struct {
+	index *Index
+	users int
+}
+
+// Acquire returns a started Index for cfg, which all callers with an equal
+// configuration have in common, and a function to give it back. The last one
+// to do so closes it.
+func Acquire(cfg Config) (*Index, func() error, error) {
+	key := cfg.key()
+	shared.Lock()
+	defer shared.Unlock()
+	s := shared.byKey[key]
+	if s == nil {
+		x, err := Open(cfg)
+		if err != nil {
+			return nil, nil, err
+		}
+		x.Start()
+		s = &sharing{index: x}
+		if shared.byKey == nil {
+			shared.byKey = map[string]*sharing{}
+		}
+		shared.byKey[key] = s
+	}
+	s.users++
+	return s.index, sync.OnceValue(func() error { return release(key, s) }), nil
+}
+
+func release(key string, s *sharing) error {
+	shared.Lock()
+	defer shared.Unlock()
+	if s.users--; s.users > 0 {
+		return nil
+	}
+	delete(shared.byKey, key)
+	return s.index.Close()
+}
+
+// key tells equal configurations; loggers don't count.
+func (cfg Config) key() string {
+	r, o := cfg.Registry, cfg.Options
+	return strings.Join(slices.Concat(
+		[]string{r.Username, r.PasswordFile, r.CertFile, r.KeyFile, r.CAFile, r.Prefix, r.Rack, o.Node, o.Address, "endpoints"},
+		r.Endpoints, []string{"routable"}, o.Routable), "\x00")
+}

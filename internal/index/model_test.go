@@ -1,0 +1,373 @@
+package index
+
+import (
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/rackdns/rackdns/internal/registry"
+)
+
+// model is the registry as a plain map, and the naive way to answer from it:
+// every question looks at every instance.
+type model struct {
+	options   Options
+	instances map[string]*registry.Instance
+	revision  int64
+}
+
+// resolve is the naive answer: "id address/address ports" for each endpoint.
+func (m *model) resolve(app, service string, asker netip.Addr) []string {
+	named := m.appNamed(app)
+	who, onNode := m.who(asker)
+	var out []string
+	for _, i := range m.instances {
+		if i.App != named || i.Service != service || !i.Serving() {
+			continue
+		}
+		if e := m.endpoint(i, who, onNode); e != "" {
+			out = append(out, i.ID+" "+e)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func (m *model) appNamed(name string) string {
+	winner := ""
+	for _, i := range m.instances {
+		if i.App == name {
+			return name
+		}
+		if i.Namespace == name && (winner == "" || i.App < winner) {
+			winner = i.App
+		}
+	}
+	return winner
+}
+
+func (m *model) who(a netip.Addr) (last *registry.Instance, onNode bool) {
+	if a.IsLoopback() {
+		return nil, true
+	}
+	for _, i := range m.instances {
+		for _, n := range i.Networks {
+			if i.Node == m.options.Node && n.IPv4 == a && (last == nil || i.Started.After(last.Started)) {
+				last = i
+			}
+		}
+	}
+	return last, false
+}
+
+func (m *model) endpoint(i, who *registry.Instance, onNode bool) string {
+	kind := i.Address
+	if kind == "" {
+		kind = m.options.Address
+	}
+	container := func(n registry.Network) string {
+		s := n.IPv4.String()
+		for _, p := range i.Ports {
+			s += fmt.Sprintf(" %d", p.Container)
+		}
+		return s
+	}
+	if who != nil && kind != registry.AddressHost {
+		for _, theirs := range who.Networks {
+			for _, n := range i.Networks {
+				if n.ID == theirs.ID && (n.Scope != registry.ScopeLocal || i.Node == m.options.Node) {
+					return container(n)
+				}
+			}
+		}
+	}
+	host := ""
+	for _, p := range i.Ports {
+		if len(p.Bindings) > 0 {
+			host = p.Bindings[0].IP.String()
+		}
+	}
+	if host != "" && kind != registry.AddressContainer {
+		for _, p := range i.Ports {
+			if len(p.Bindings) > 0 {
+				host += fmt.Sprintf(" %d", p.Bindings[0].Port)
+			} else {
+				host += " 0"
+			}
+		}
+		return host
+	}
+	if kind == registry.AddressHost {
+		return ""
+	}
+	for _, n := range i.Networks {
+		if kind == registry.AddressContainer || slices.Contains(m.options.Routable, n.Name) ||
+			onNode && n.Scope == registry.ScopeLocal && i.Node == m.options.Node {
+			return container(n)
+		}
+	}
+	return ""
+}
+
+// resolved is the index's answer in the same form.
+func resolved(s *Snapshot, app, service string, asker netip.Addr) []string {
+	var out []string
+	for _, e := range s.Lookup(service+"."+app, s.Asker(asker)).Endpoints {
+		text := e.ID() + " " + netip.AddrFrom4([4]byte(e.V4())).String()
+		for n := range e.Ports() {
+			text += fmt.Sprintf(" %d", e.Number(&e.Ports()[n]))
+		}
+		out = append(out, text)
+	}
+	// The order of two instances with one ID is nobody's business.
+	slices.Sort(out)
+	return out
+}
+
+// machine makes random changes to both.
+type machine struct {
+	model
+	layout registry.Layout
+	h      *handler
+	x      *Index
+	kept   []kept
+}
+
+// kept is a snapshot with all that it answered when it was the current one.
+type kept struct {
+	s    *Snapshot
+	said []string
+}
+
+var (
+	modelApps  = []string{"a", "b", "c"}
+	modelNames = []string{"a", "b", "c", "x", "y"}
+	modelNodes = []string{"n1", "n2"}
+	// One is longer than what a service keeps within itself.
+	modelServices = []string{"web", "a-service-of-a-rather-long-name"}
+)
+
+// modelID is in most cases what a container has.
+func modelID(n int) string {
+	if n%4 == 0 {
+		return fmt.Sprintf("odd-%d", n)
+	}
+	return fmt.Sprintf("%012x", n)
+}
+
+// answers are those of all services, to askers of each kind, and the instances
+// that there are.
+func answers(s *Snapshot) []string {
+	var all []string
+	for a := range s.Apps() {
+		for v := range s.Services(a) {
+			for _, i := range v.Instances() {
+				all = append(all, fmt.Sprintf("%s of %s.%s on %s: %t", i.ID(), v.Name(), v.App(), i.Node(), i.Serving()))
+			}
+		}
+	}
+	for _, asker := range []string{"127.0.0.1", "203.0.113.9", "172.18.0.1", "172.18.0.2", "172.23.0.1", "172.30.1.1"} {
+		for _, app := range modelNames {
+			for _, service := range modelServices {
+				all = append(all, strings.Join(resolved(s, app, service, netip.MustParseAddr(asker)), ", "))
+			}
+		}
+	}
+	return all
+}
+
+func drawInstance(t *rapid.T) *registry.Instance {
+	node := rapid.IntRange(1, 2).Draw(t, "node")
+	n := rapid.IntRange(1, 12).Draw(t, "id")
+	i := &registry.Instance{
+		ID:        modelID(n),
+		Node:      modelNodes[node-1],
+		App:       rapid.SampledFrom(modelApps).Draw(t, "app"),
+		Service:   rapid.SampledFrom(modelServices).Draw(t, "service"),
+		Namespace: rapid.SampledFrom(modelNames).Draw(t, "namespace"),
+		Status:    rapid.SampledFrom([]string{"running", "running", "running", "paused"}).Draw(t, "status"),
+		Health:    rapid.SampledFrom([]string{"", "", "healthy", "starting", "unhealthy"}).Draw(t, "health"),
+		Draining:  rapid.IntRange(0, 9).Draw(t, "draining") == 0,
+		Weight:    rapid.IntRange(1, 100).Draw(t, "weight"),
+		Address:   rapid.SampledFrom([]string{"", "", "", "host", "container"}).Draw(t, "address"),
+		// No two start at once, as in life.
+		Started: time.Unix(int64(n*10+node), 0),
+		Host:    netip.AddrFrom4([4]byte{10, 0, 0, byte(node)}),
+	}
+	for p := range rapid.IntRange(0, 2).Draw(t, "ports") {
+		port := registry.Port{Protocol: "tcp", Container: uint16(3000 + p)}
+		if rapid.Bool().Draw(t, "published") {
+			port.Bindings = []registry.Binding{{IP: i.Host, Port: uint16(40000 + n*10 + p)}}
+		}
+		i.Ports = append(i.Ports, port)
+	}
+	// Two networks end at their node and have the same addresses on both;
+	// the third one spans them.
+	for _, w := range []string{"red", "blue", "over"} {
+		if !rapid.Bool().Draw(t, w) {
+			continue
+		}
+		net := registry.Network{ID: w + i.Node, Name: w, Scope: "local", IPv4: netip.AddrFrom4([4]byte{172, 16 + w[0]%8, 0, byte(n)})}
+		if w == "over" {
+			net.ID, net.Scope, net.IPv4 = w, "swarm", netip.AddrFrom4([4]byte{172, 30, byte(node), byte(n)})
+		}
+		i.Networks = append(i.Networks, net)
+	}
+	return i
+}
+
+func newMachine(t *rapid.T) *machine {
+	m := &machine{model: model{instances: map[string]*registry.Instance{}}}
+	m.options = Options{
+		Node:     "n1",
+		Address:  rapid.SampledFrom([]string{"", "", "host", "container"}).Draw(t, "address"),
+		Routable: rapid.SampledFrom([][]string{nil, {"red"}}).Draw(t, "routable"),
+	}
+	x, err := Open(Config{Registry: registry.Config{Rack: "acme"}, Options: m.options, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.x, m.h, m.layout = x, (*handler)(x), x.client.Layout()
+	m.resync(t)
+	return m
+}
+
+func (m *machine) entry(t *rapid.T, key string, revision int64) registry.Entry {
+	e := registry.Entry{Key: key, ModRevision: revision}
+	if i := m.instances[key]; i != nil {
+		value, err := registry.Encode(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Value = value
+	}
+	return e
+}
+
+// keys are in order, or rapid could not repeat a failure.
+func (m *machine) keys() []string { return slices.Sorted(maps.Keys(m.instances)) }
+
+func (m *machine) put(t *rapid.T) {
+	i := drawInstance(t)
+	m.revision++
+	key := m.layout.Instance(i.Node, i.ID)
+	m.instances[key] = i
+	m.h.Update([]registry.Entry{m.entry(t, key, m.revision)})
+}
+
+func (m *machine) drop(t *rapid.T) {
+	if len(m.instances) == 0 {
+		t.Skip("nothing to remove")
+	}
+	key := rapid.SampledFrom(m.keys()).Draw(t, "key")
+	m.revision++
+	delete(m.instances, key)
+	m.h.Update([]registry.Entry{m.entry(t, key, m.revision)})
+}
+
+// loseNode is what an ended lease does: all of a node goes in one revision.
+func (m *machine) loseNode(t *rapid.T) {
+	node := rapid.SampledFrom(modelNodes).Draw(t, "node")
+	m.revision++
+	var es []registry.Entry
+	for _, key := range m.keys() {
+		if strings.HasPrefix(key, m.layout.Instances(node)) {
+			delete(m.instances, key)
+			es = append(es, m.entry(t, key, m.revision))
+		}
+	}
+	m.h.Update(es)
+}
+
+// hiddenChanges happen while the watch is broken; the list that follows is all
+// that the index ever hears of them.
+func (m *machine) hiddenChanges(t *rapid.T) {
+	for range rapid.IntRange(0, 3).Draw(t, "changes") {
+		i := drawInstance(t)
+		m.instances[m.layout.Instance(i.Node, i.ID)] = i
+		m.revision++
+	}
+	for _, key := range m.keys() {
+		if rapid.IntRange(0, 5).Draw(t, "drop") == 0 {
+			delete(m.instances, key)
+			m.revision++
+		}
+	}
+	m.resync(t)
+}
+
+func (m *machine) resync(t *rapid.T) {
+	m.revision++
+	// Entries get the list's revision: what the index already knows at an
+	// older one it must take again.
+	m.h.BeginList(m.revision, rapid.Bool().Draw(t, "reset"))
+	for _, key := range m.keys() {
+		m.h.List([]registry.Entry{m.entry(t, key, m.revision)})
+	}
+	m.h.EndList(m.revision + 1)
+}
+
+func (m *machine) check(t *rapid.T) {
+	s := m.x.Snapshot()
+	askers := []string{"127.0.0.1", "203.0.113.9"}
+	for _, i := range m.instances {
+		for _, n := range i.Networks {
+			askers = append(askers, n.IPv4.String())
+		}
+	}
+	asker := netip.MustParseAddr(rapid.SampledFrom(slices.Sorted(slices.Values(askers))).Draw(t, "asker"))
+	for _, app := range modelNames {
+		for _, service := range modelServices {
+			want, got := m.resolve(app, service, asker), resolved(s, app, service, asker)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Fatalf("%s.%s asked by %s (-want +got):\n%s", service, app, asker, diff)
+			}
+		}
+		exists := m.appNamed(app) != ""
+		if got := s.Lookup(app, Asker{}).Kind == Empty; got != exists {
+			t.Fatalf("app %s exists: %v, want %v", app, got, exists)
+		}
+	}
+	for _, name := range m.names() {
+		if err := agrees(s, name, s.Asker(asker)); err != nil {
+			t.Fatalf("asked by %s: %v", asker, err)
+		}
+	}
+	if rapid.Bool().Draw(t, "keep") {
+		m.kept = append(m.kept, kept{s, answers(s)})
+	}
+}
+
+// TestIndexAnswersAsTheModel is the index's specification: whatever happened
+// before, every answer is what a look at everything would give.
+func TestIndexAnswersAsTheModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := newMachine(t)
+		t.Repeat(map[string]func(*rapid.T){
+			"put":      m.put,
+			"drop":     m.drop,
+			"loseNode": m.loseNode,
+			"resync":   m.hiddenChanges,
+			"":         m.check,
+		})
+		for _, k := range m.kept {
+			if diff := cmp.Diff(k.said, answers(k.s)); diff != "" {
+				t.Fatalf("a snapshot changed (-then +now):\n%s", diff)
+			}
+		}
+		clear(m.instances)
+		m.resync(t)
+		if b := m.x.builder; b.apps.size != 0 || b.addresses.size != 0 || b.instances.size != 0 || len(b.claims) != 0 || len(b.clashing) != 0 {
+			t.Fatalf("an empty registry leaves %d apps, %d addresses, %d instances, %d claims, %d clashes",
+				b.apps.size, b.addresses.size, b.instances.size, len(b.claims), len(b.clashing))
+		}
+	})
+}

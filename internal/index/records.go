@@ -1,0 +1,83 @@
+package index
+
+import (
+	"github.com/rackdns/rackdns/internal/registry"
+)
+
+// takeRecord applies an entry that is no instance. There are few of these, so
+// they are simply replaced.
+func (b *builder) takeRecord(key registry.Key, e registry.Entry) {
+	old := b.records[e.Key]
+	if old != nil && old.revision == e.ModRevision && !b.reset {
+		old.seen = b.listing
+		return
+	}
+	is := &record{kind: key.Kind, revision: e.ModRevision, seen: b.listing}
+	var err error
+	if !e.Deleted() {
+		switch key.Kind {
+		case registry.KindNode:
+			is.value, err = registry.DecodeNode(key, e.Value)
+		case registry.KindService:
+			is.value, err = registry.DecodeService(key, e.Value)
+		case registry.KindResource:
+			is.value, err = registry.DecodeResource(key, e.Value)
+		}
+	}
+	if err != nil {
+		b.refuse(e, err)
+	} else {
+		delete(b.invalid, e.Key)
+	}
+	if old != nil {
+		b.dropRecord(e.Key, old, e.ModRevision)
+	}
+	if err == nil && !e.Deleted() {
+		b.records[e.Key] = is
+		b.counts[key.Kind]++
+		b.applyRecord(is.value, true)
+		b.shown(key.Kind, e.ModRevision)
+	}
+}
+
+func (b *builder) dropRecord(key string, r *record, revision int64) {
+	delete(b.records, key)
+	b.counts[r.kind]--
+	b.applyRecord(r.value, false)
+	b.shown(r.kind, revision)
+}
+
+// shown notes a change that DNS shows. Nodes have no names.
+func (b *builder) shown(kind registry.Kind, revision int64) {
+	if kind != registry.KindNode {
+		b.serial = max(b.serial, revision)
+	}
+}
+
+// applyRecord puts a record's value in, or takes it out.
+func (b *builder) applyRecord(value any, in bool) {
+	switch r := value.(type) {
+	case *registry.Node:
+		if in {
+			b.setNode(r.Node, r)
+		} else {
+			b.setNode(r.Node, nil)
+		}
+	case *registry.Service:
+		b.declare(r, in)
+	case *registry.Resource:
+		b.declareResource(r, in)
+	}
+}
+
+func (b *builder) declare(r *registry.Service, in bool) {
+	v := b.service(newServiceName(r.Service, r.App, r.App))
+	if in {
+		v.declared = r
+		b.claim(r.Namespace, r.App, 1)
+		return
+	}
+	v.declared = nil
+	b.claim(r.Namespace, r.App, -1)
+	b.prune(v)
+}

@@ -1,0 +1,278 @@
+package index
+
+import (
+	"cmp"
+	"iter"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/rackdns/rackdns/internal/registry"
+)
+
+// Snapshot is the rack at one moment. It never changes, so any number of
+// queries can read it without a lock.
+type Snapshot struct {
+	// services holds every service as <service>.<app>, since that is what
+	// nearly all queries are for and each further map costs them a cache miss
+	// or three.
+	services trie[string, *Service]
+	// apps holds every app by its name and by the namespaces it has won.
+	apps      trie[string, namedApp]
+	rack      trie[string, *Resource]
+	addresses trie[netip.Addr, placeAt]
+	nodes     map[string]*registry.Node
+	clashes   []Clash
+	serial    int64
+	revision  int64
+	invalid   int
+	// rules are those by which everything was worked out.
+	rules *rules
+}
+
+// namedApp is an app and one of the names by which it is found.
+type namedApp = pair[string, *App]
+
+// placeAt is an address and what is known of it.
+type placeAt = pair[netip.Addr, *place]
+
+// App is a group of services.
+type App struct {
+	owner *owner
+	Name  string
+	// services holds the names of the services, by which they are found in the
+	// snapshot: a change of one of them is then no change of its app.
+	services  trie[string, appService]
+	resources trie[string, *Resource]
+	databases trie[string, database]
+}
+
+// appService is a service by its name within its app.
+type appService struct{ *serviceName }
+
+func (s appService) key() string { return s.service() }
+
+// database is a resource by one of its names by type and group.
+type database = pair[string, *Resource]
+
+// place is what is known of an address.
+type place struct {
+	instances []*Instance
+	// asker is what to think of a query that comes from the address.
+	asker Asker
+	// nodes counts the reasons to take the address for the node's own.
+	nodes int
+}
+
+// Clash is a namespace that several apps claim. Apps are those that lost.
+type Clash struct {
+	Namespace, Winner string
+	Apps              []string
+}
+
+// Asker is who asks, as far as it matters for what can be reached.
+type Asker struct {
+	onNode   bool
+	networks []string
+	instance *Instance
+}
+
+// Instance returns the instance that asks, nil if the asker is none of this
+// node's.
+func (a Asker) Instance() *Instance { return a.instance }
+
+// OnNode reports whether the asker is the node itself.
+func (a Asker) OnNode() bool { return a.onNode }
+
+// Kind says what a name is.
+type Kind uint8
+
+// The kinds of names.
+const (
+	// None is a name that doesn't exist.
+	None Kind = iota
+	// Empty is a name that exists and has no record of its own, such as an
+	// app's (RFC 8020 calls it an empty non-terminal).
+	Empty
+	// AService and AnInstance are the names of such.
+	AService
+	AnInstance
+	// Ports is a name like _http._tcp.web.shop: SRV records only.
+	Ports
+	// Target is the name of a resource.
+	Target
+)
+
+// Match is what a name stands for, for one asker.
+type Match struct {
+	Kind Kind
+	// Service is set for AService, AnInstance and Ports.
+	Service *Service
+	// Endpoints are those the asker can reach. They are shared: the caller
+	// must not change them.
+	Endpoints []Endpoint
+	// Filter chooses among the ports, for Ports; see also [Match.Wants].
+	Filter PortFilter
+	// Resource is set for Target.
+	Resource *Resource
+}
+
+// Serial is the revision of the last change that DNS shows.
+func (s *Snapshot) Serial() int64 { return s.serial }
+
+// Revision is the revision of the last change taken in.
+func (s *Snapshot) Revision() int64 { return s.revision }
+
+// Invalid is how many entries of the registry are skipped, since they can't be
+// used.
+func (s *Snapshot) Invalid() int { return s.invalid }
+
+// Asker returns who it is that asks from ip.
+func (s *Snapshot) Asker(ip netip.Addr) Asker {
+	ip = ip.Unmap()
+	if ip.IsLoopback() {
+		return Asker{onNode: true}
+	}
+	if p, ok := s.addresses.get(ip); ok {
+		return p.value.asker
+	}
+	return Asker{}
+}
+
+// The labels below which the zone keeps what is no service.
+const (
+	labelResource = "resource"
+	labelTCP      = "_tcp"
+	labelUDP      = "_udp"
+)
+
+// Lookup returns what a name stands for. The name is in lower case, relative
+// to the rack's zone, and without a dot at its end: "web.shop".
+func (s *Snapshot) Lookup(name string, a Asker) Match {
+	if dot := strings.LastIndexByte(name, '.'); dot >= 0 {
+		// What is before the last two labels, if anything, ends in a dot.
+		above := strings.LastIndexByte(name[:dot], '.') + 1
+		if v, ok := s.services.get(name[above:]); ok {
+			if above == 0 {
+				return Match{Kind: AService, Service: v, Endpoints: v.views.of(a)}
+			}
+			if m := v.lookup(name[:above-1], a); m.Kind != None {
+				return m
+			}
+		}
+	}
+	rest, last := cutLast(name)
+	if app, ok := s.apps.get(last); ok {
+		return s.lookupIn(app.value, rest, a)
+	}
+	if last == labelResource {
+		return lookupResource(&s.rack, rest, a)
+	}
+	return Match{}
+}
+
+// cutLast splits off the last label; rest is empty if there is only one.
+func cutLast(name string) (rest, last string) {
+	if i := strings.LastIndexByte(name, '.'); i >= 0 {
+		return name[:i], name[i+1:]
+	}
+	return "", name
+}
+
+func (s *Snapshot) lookupIn(a *App, name string, asker Asker) Match {
+	if name == "" {
+		return Match{Kind: Empty}
+	}
+	rest, last := cutLast(name)
+	if name, ok := a.services.get(last); ok {
+		if v, ok := s.services.get(name.full); ok {
+			if m := v.lookup(rest, asker); m.Kind != None {
+				return m
+			}
+		}
+	} else if r, ok := a.databases.get(last); ok && rest == "" {
+		return r.value.match(asker)
+	}
+	if last == labelResource {
+		return lookupResource(&a.resources, rest, asker)
+	}
+	return Match{}
+}
+
+func lookupResource(resources *trie[string, *Resource], name string, asker Asker) Match {
+	if name == "" {
+		if resources.size == 0 {
+			return Match{}
+		}
+		return Match{Kind: Empty}
+	}
+	if r, ok := resources.get(name); ok {
+		return r.match(asker)
+	}
+	return Match{}
+}
+
+// Apps yields every app once, by name.
+func (s *Snapshot) Apps() iter.Seq[*App] {
+	return func(yield func(*App) bool) {
+		var apps []*App
+		for a := range s.apps.all() {
+			if a.name == a.value.Name {
+				apps = append(apps, a.value)
+			}
+		}
+		slices.SortFunc(apps, func(x, y *App) int { return cmp.Compare(x.Name, y.Name) })
+		for _, a := range apps {
+			if !yield(a) {
+				return
+			}
+		}
+	}
+}
+
+// App returns an app by its name or its namespace, nil if there is none.
+func (s *Snapshot) App(name string) *App {
+	a, _ := s.apps.get(name)
+	return a.value
+}
+
+// Services yields the services of an app of the snapshot, by name.
+func (s *Snapshot) Services(a *App) iter.Seq[*Service] {
+	return func(yield func(*Service) bool) {
+		all := make([]*Service, 0, a.services.size)
+		for name := range a.services.all() {
+			if v, ok := s.services.get(name.full); ok {
+				all = append(all, v)
+			}
+		}
+		slices.SortFunc(all, func(x, y *Service) int { return cmp.Compare(x.Name(), y.Name()) })
+		for _, v := range all {
+			if !yield(v) {
+				return
+			}
+		}
+	}
+}
+
+// Nodes returns the nodes by name. The caller must not change the map.
+func (s *Snapshot) Nodes() map[string]*registry.Node { return s.nodes }
+
+// Clashes returns the namespaces that several apps claim, by name.
+func (s *Snapshot) Clashes() []Clash { return s.clashes }
+
+// Reverse returns the instances at an address that serve, by ID. Only
+// addresses that mean the same to every asker of this server are known.
+func (s *Snapshot) Reverse(ip netip.Addr) []*Instance {
+	p, ok := s.addresses.get(ip.Unmap())
+	if !ok {
+		return nil
+	}
+	var all []*Instance
+	for _, i := range p.value.instances {
+		if i.serving {
+			all = append(all, i)
+		}
+	}
+	slices.SortFunc(all, byID)
+	return all
+}

@@ -1,0 +1,111 @@
+package index
+
+import (
+	"hash/maphash"
+	"iter"
+
+	"github.com/rackdns/rackdns/internal/registry"
+)
+
+// table finds the registered instances by their keys. A map of the keys
+// themselves would hold a second copy of every node and ID, and pointers to it
+// for the garbage collector to follow: here each instance is its own key.
+type table struct {
+	// byHash holds the first instance of each hash; the others follow it.
+	byHash map[uint64]*Instance
+	// byAPI holds those that were registered by HTTP, which say less of their
+	// keys.
+	byAPI map[string]*Instance
+	size  int
+}
+
+func newTable() table { return table{byHash: map[uint64]*Instance{}, byAPI: map[string]*Instance{}} }
+
+func hashOfKey(node, id string) uint64 {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	_, _ = h.WriteString(node)
+	_ = h.WriteByte('/')
+	_, _ = h.WriteString(id)
+	return h.Sum64()
+}
+
+func (i *Instance) hasKey(k registry.Key) bool { return i.ID() == k.Name && i.Node() == k.Owner }
+
+// key is the key under which the instance is registered, unless it is by HTTP.
+func (i *Instance) key() registry.Key {
+	return registry.Key{Kind: registry.KindInstance, Owner: i.Node(), Name: i.ID()}
+}
+
+// get returns the instance of a key, nil if there is none.
+func (t *table) get(k registry.Key) *Instance {
+	if k.Owner == registry.NodeAPI {
+		return t.byAPI[k.Name]
+	}
+	for i := t.byHash[hashOfKey(k.Owner, k.Name)]; i != nil; i = i.next {
+		if i.hasKey(k) {
+			return i
+		}
+	}
+	return nil
+}
+
+// set puts an instance in the place of the one that has its key.
+func (t *table) set(k registry.Key, i *Instance) {
+	t.delete(k)
+	t.size++
+	if k.Owner == registry.NodeAPI {
+		t.byAPI[k.Name] = i
+		return
+	}
+	h := hashOfKey(k.Owner, k.Name)
+	i.next = t.byHash[h]
+	t.byHash[h] = i
+}
+
+func (t *table) delete(k registry.Key) {
+	if k.Owner == registry.NodeAPI {
+		if _, ok := t.byAPI[k.Name]; ok {
+			delete(t.byAPI, k.Name)
+			t.size--
+		}
+		return
+	}
+	h := hashOfKey(k.Owner, k.Name)
+	first := t.byHash[h]
+	for at := &first; *at != nil; at = &(*at).next {
+		if !(*at).hasKey(k) {
+			continue
+		}
+		// What is left behind must not keep the others alive.
+		gone := *at
+		*at, gone.next = gone.next, nil
+		t.size--
+		if first == nil {
+			delete(t.byHash, h)
+		} else {
+			t.byHash[h] = first
+		}
+		return
+	}
+}
+
+// all yields every instance, with its key. Instances may be deleted meanwhile.
+func (t *table) all() iter.Seq2[registry.Key, *Instance] {
+	return func(yield func(registry.Key, *Instance) bool) {
+		for _, first := range t.byHash {
+			for i := first; i != nil; {
+				next := i.next
+				if !yield(i.key(), i) {
+					return
+				}
+				i = next
+			}
+		}
+		for name, i := range t.byAPI {
+			if !yield(registry.Key{Kind: registry.KindInstance, Owner: registry.NodeAPI, Name: name}, i) {
+				return
+			}
+		}
+	}
+}

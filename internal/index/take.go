@@ -1,0 +1,98 @@
+package index
+
+import (
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/rackdns/rackdns/internal/registry"
+)
+
+// taken is an entry that has been looked at, which is most of the work and
+// changes nothing.
+type taken struct {
+	entry registry.Entry
+	key   registry.Key
+	// err says that the entry can't be used.
+	err error
+	// known says that the instance is there already, as it is.
+	known    bool
+	instance *Instance
+	observed time.Time
+}
+
+// parallelFrom is the number of entries from which on it pays to look at them
+// on all processors: not those of a change, but those of a list.
+const parallelFrom = 64
+
+// take applies entries in their order. A value that can't be read counts as
+// absent: it must not keep alive what was there before it.
+func (b *builder) take(entries []registry.Entry) {
+	all := make([]taken, len(entries))
+	look := func(from, to int) {
+		for n := from; n < to; n++ {
+			all[n] = b.look(entries[n])
+		}
+	}
+	if procs := runtime.GOMAXPROCS(0); len(entries) < parallelFrom || procs == 1 || b.live {
+		look(0, len(entries))
+	} else {
+		var wg sync.WaitGroup
+		for p := range procs {
+			wg.Go(func() { look(p*len(entries)/procs, (p+1)*len(entries)/procs) })
+		}
+		wg.Wait()
+	}
+	for n := range all {
+		b.apply(&all[n])
+	}
+}
+
+// look only reads what the builder has.
+func (b *builder) look(e registry.Entry) taken {
+	t := taken{entry: e}
+	if t.key, t.err = b.layout.Parse(e.Key); t.err != nil || t.key.Kind != registry.KindInstance || e.Deleted() {
+		return t
+	}
+	if !b.live && !b.reset {
+		if old := b.instances.get(t.key); old != nil && old.revision == e.ModRevision {
+			t.known = true
+			return t
+		}
+	}
+	var r *registry.Instance
+	if r, t.err = registry.DecodeInstance(t.key, e.Value); t.err == nil {
+		t.instance, t.observed = newInstance(r, e.ModRevision), r.Observed
+	}
+	return t
+}
+
+func (b *builder) apply(t *taken) {
+	switch {
+	case t.key.Kind == 0:
+		b.refuse(t.entry, t.err)
+		return
+	case t.key.Kind != registry.KindInstance:
+		b.revision = max(b.revision, t.entry.ModRevision)
+		b.takeRecord(t.key, t.entry)
+		return
+	}
+	b.revision = max(b.revision, t.entry.ModRevision)
+	old := b.instances.get(t.key)
+	if t.known {
+		old.seen = b.listing
+		return
+	}
+	if t.err != nil {
+		b.refuse(t.entry, t.err)
+	} else {
+		delete(b.invalid, t.entry.Key)
+	}
+	if t.instance != nil {
+		t.instance.seen = b.listing
+		if b.live && !t.observed.IsZero() {
+			b.observed = append(b.observed, t.observed)
+		}
+	}
+	b.swap(t.key, old, t.instance, t.entry.ModRevision)
+}

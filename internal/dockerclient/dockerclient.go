@@ -1,0 +1,51 @@
+// Package dockerclient is what all who talk to a Docker Engine have in common.
+package dockerclient
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/client"
+)
+
+// Dial returns a client for the engine at host, or where the environment says,
+// as for the docker command, if host is empty. It makes no connection.
+func Dial(host string) (*client.Client, error) {
+	opts := []client.Opt{client.FromEnv, client.WithAPIVersionNegotiation()}
+	if host != "" {
+		opts = append(opts, client.WithHost(host))
+	}
+	c, err := client.NewClientWithOpts(opts...)
+	if err != nil {
+		return nil, fmt.Errorf("docker host %q: %w", host, err)
+	}
+	return c, nil
+}
+
+// Pull pulls an image that anybody may pull, and returns when it is there. For
+// others there is docker pull.
+func Pull(ctx context.Context, c *client.Client, name string) error {
+	out, err := c.ImagePull(ctx, name, image.PullOptions{})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = out.Close() }()
+	// What fails after the beginning is a line of the progress.
+	for d := json.NewDecoder(out); ; {
+		var m struct {
+			Error string `json:"error"`
+		}
+		if err := d.Decode(&m); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if m.Error != "" {
+			return errors.New(m.Error)
+		}
+	}
+}

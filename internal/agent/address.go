@@ -1,0 +1,254 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/docker/docker/api/types/network"
+)
+
+// Addresses for documentation: a socket that is connected there tells which
+// address of this host the default route leaves by, and sends nothing.
+var nowhere = []string{"203.0.113.1:9", "[2001:db8::1]:9"}
+
+// errNoAddress says what to do about a host without a default route.
+var errNoAddress = errors.New("this host has no default route to tell its address by: say which address others reach it by with --host-address")
+
+// nodeAddress returns the address by which other hosts reach this one: the one
+// that was configured, else the one of the default route.
+func nodeAddress(configured netip.Addr) (netip.Addr, error) {
+	if configured.IsValid() {
+		a := configured.Unmap()
+		if why := badNodeAddress(a); why != "" {
+			return netip.Addr{}, fmt.Errorf("host address %s: %s, so no other host can reach it", configured, why)
+		}
+		return a, nil
+	}
+	for _, to := range nowhere {
+		conn, err := net.Dial("udp", to)
+		if err != nil {
+			continue
+		}
+		local, ok := conn.LocalAddr().(*net.UDPAddr)
+		if err := conn.Close(); err != nil || !ok {
+			continue
+		}
+		if a := local.AddrPort().Addr().Unmap(); badNodeAddress(a) == "" {
+			return a, nil
+		}
+	}
+	return netip.Addr{}, errNoAddress
+}
+
+func badNodeAddress(a netip.Addr) string {
+	switch {
+	case a.IsLoopback():
+		return "is a loopback address"
+	case a.IsUnspecified():
+		return "is unspecified"
+	case a.Zone() != "":
+		return "has a zone"
+	case !a.IsGlobalUnicast():
+		return "is not a unicast address that a router knows"
+	}
+	return ""
+}
+
+// link is a network interface of this host with the addresses that others
+// might know it by.
+type link struct {
+	name  string
+	addrs []netip.Addr
+}
+
+// links returns the host's interfaces that are up, but loopback.
+func links() ([]link, error) {
+	ifaces, err := net.Interfaces()
+	if err != nil {
+		return nil, fmt.Errorf("list this host's interfaces: %w", err)
+	}
+	var ls []link
+	for _, iface := range ifaces {
+		if iface.Flags&net.FlagUp == 0 || iface.Flags&net.FlagLoopback != 0 {
+			continue
+		}
+		addrs, err := iface.Addrs()
+		if err != nil {
+			// It went away between the two calls.
+			continue
+		}
+		l := link{name: iface.Name}
+		for _, a := range addrs {
+			if p, err := netip.ParsePrefix(a.String()); err == nil && badNodeAddress(p.Addr()) == "" {
+				l.addrs = append(l.addrs, p.Addr().Unmap())
+			}
+		}
+		ls = append(ls, l)
+	}
+	return ls, nil
+}
+
+// newHome returns the node as containers are published on it. Its address of
+// the other IP family is one of the same interface: whoever chose an interface
+// by its address didn't choose another by its family.
+func newHome(node string, addr netip.Addr, ls []link) home {
+	h := home{node: node, addr: addr}
+	for _, l := range ls {
+		if !slices.Contains(l.addrs, addr) {
+			continue
+		}
+		for _, a := range l.addrs {
+			if a.Is4() != addr.Is4() {
+				h.other = a
+				return h
+			}
+		}
+	}
+	return h
+}
+
+// bridges is what Docker put on this host for its networks.
+type bridges struct {
+	names    map[string]bool
+	gateways map[netip.Addr]bool
+	subnets  []subnet
+}
+
+// subnet is one of a Docker network's, and the host's address in it.
+type subnet struct {
+	network string
+	prefix  netip.Prefix
+	gateway netip.Addr
+}
+
+// defaultBridge is the network that Docker makes by itself.
+const defaultBridge = "bridge"
+
+// dockerBridges asks the engine for its bridges.
+func dockerBridges(ctx context.Context, e engine) (bridges, error) {
+	b := bridges{names: map[string]bool{}, gateways: map[netip.Addr]bool{}}
+	networks, err := e.NetworkList(ctx, network.ListOptions{})
+	if err != nil {
+		return b, fmt.Errorf("list the engine's networks: %w", err)
+	}
+	for _, n := range networks {
+		if n.Driver != "bridge" {
+			continue
+		}
+		b.names["br-"+shortID(n.ID)] = true
+		b.names[n.Options["com.docker.network.bridge.name"]] = true
+		for _, c := range n.IPAM.Config {
+			gateway, err := netip.ParseAddr(strings.Split(c.Gateway, "/")[0])
+			if err == nil {
+				b.gateways[gateway] = true
+			}
+			p, err := netip.ParsePrefix(c.Subnet)
+			if err != nil {
+				continue
+			}
+			if !gateway.IsValid() {
+				// Where nobody chose one it is the first, and may be left out.
+				gateway = p.Masked().Addr().Next()
+			}
+			b.subnets = append(b.subnets, subnet{n.Name, p, gateway})
+		}
+	}
+	b.sort()
+	return b, nil
+}
+
+// sort puts Docker's own network first, and the addresses that everybody can
+// use before others.
+func (b *bridges) sort() {
+	slices.SortFunc(b.subnets, func(x, y subnet) int {
+		return cmp.Or(
+			cmp.Compare(boolInt(x.network != defaultBridge), boolInt(y.network != defaultBridge)),
+			cmp.Compare(boolInt(!x.gateway.Is4()), boolInt(!y.gateway.Is4())),
+			strings.Compare(x.network, y.network),
+		)
+	})
+}
+
+// around returns the subnet that an address lies in.
+func (b bridges) around(a netip.Addr) (subnet, bool) {
+	n := slices.IndexFunc(b.subnets, func(s subnet) bool { return s.prefix.Contains(a) })
+	if n < 0 {
+		return subnet{}, false
+	}
+	return b.subnets[n], true
+}
+
+// has reports whether an address belongs to Docker's side of the host.
+func (b bridges) has(l link, a netip.Addr) bool {
+	return b.names[l.name] || b.gateways[a]
+}
+
+// nodeAddresses returns all addresses that are the node itself, its own first.
+// A bridge's gateway is not among them: containers whose traffic is masqueraded
+// appear with it.
+func nodeAddresses(h home, ls []link, b bridges) []netip.Addr {
+	addrs := []netip.Addr{h.addr}
+	if h.other.IsValid() {
+		addrs = append(addrs, h.other)
+	}
+	for _, l := range ls {
+		for _, a := range l.addrs {
+			if !b.has(l, a) && !slices.Contains(addrs, a) {
+				addrs = append(addrs, a)
+			}
+		}
+	}
+	return addrs
+}
+
+// insideError says that the address that was found is a container's.
+type insideError struct {
+	addr    netip.Addr
+	network string
+}
+
+// Error returns one line that says what to do.
+func (e *insideError) Error() string {
+	return fmt.Sprintf("address %s of the default route lies in Docker's network %q, as if the agent ran in a container: run it with --network host, or say with --host-address which address others reach the host by",
+		e.addr, e.network)
+}
+
+// locate makes sure that an address that nobody configured is the host's, and
+// returns Docker's bridges. A node that is alone falls back to the host's
+// address on one of those, which the host and all its containers reach: better
+// than the one in which it runs itself, or none.
+func (a *Agent) locate(ctx context.Context, e engine) (bridges, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	b, err := dockerBridges(ctx, e)
+	if err != nil || a.cfg.HostAddress.IsValid() {
+		return b, err
+	}
+	why := "this host has no default route to tell its address by"
+	s, inside := b.around(a.home.addr)
+	switch {
+	case inside && !a.cfg.Alone:
+		return b, &insideError{a.home.addr, s.network}
+	case inside:
+		why = fmt.Sprintf("address %s of the default route is a container's", a.home.addr)
+	case a.home.addr.IsValid():
+		return b, nil
+	case len(b.subnets) == 0:
+		return b, errNoAddress
+	default:
+		s = b.subnets[0]
+	}
+	if a.home.addr == s.gateway {
+		return b, nil // it was found before
+	}
+	a.home = newHome(a.cfg.Node, s.gateway, a.links)
+	a.log.Warn(why+": containers are published at this host's address on a Docker network, where this host and its containers reach them, and nobody else; say with --host-address where others would",
+		"address", s.gateway, "network", s.network)
+	return b, nil
+}

@@ -1,0 +1,118 @@
+// Package agent keeps the registry equal to what runs on one Docker host.
+//
+// # How it works
+//
+// Docker's events are hints that a container changed; what an inspect says is
+// the truth, and a list every 45 seconds, and after every reconnect, finds
+// what no event told of. Events and lists put container IDs into a queue
+// (queue.go) that never works twice at once on one ID. A worker inspects the
+// container (inspect.go), decides what it should look like in the registry
+// (decide.go and the files it calls) and tells the publisher (tracker.go).
+// Deciding is a pure function of the inspect's facts, so that `rackdns
+// explain` and `--dry-run` say exactly what the agent does.
+//
+// Two events act before any inspect: `die` takes the instance away, and a
+// `kill` with the container's stop signal or SIGKILL marks it as draining.
+//
+// # Identity
+//
+// A container's app, service and namespace come, each for itself, from the
+// first of these sources that has it:
+//
+//  1. the labels rackdns.app, rackdns.service, rackdns.namespace
+//  2. the labels convox.app, convox.name or else convox.service,
+//     convox.namespace
+//  3. SERVICE_NAME (service), or, on a container with one single port,
+//     SERVICE_<port>_NAME; a label before an environment variable
+//  4. Swarm: com.docker.stack.namespace (app) and
+//     com.docker.swarm.service.name without "<stack>_" (service)
+//  5. Compose: com.docker.compose.project (app) and
+//     com.docker.compose.service (service)
+//  6. the container's name (service) and "default" (app)
+//
+// So rackdns.service names the service anew within its Compose project.
+// The namespace is the app's name, unless a namespace label comes from the
+// source that decided the app or from a higher one: convox.namespace belongs
+// to convox.app and means nothing for an app that rackdns.app put in its place.
+// An empty value counts as absent. Underscores become dashes, capitals small
+// letters; what is then not a DNS label refuses the container.
+//
+// # Left out
+//
+// rackdns.ignore leaves a container out, unless its value is 0, f, false, n,
+// no or off; where that label is absent, any SERVICE_IGNORE that is not empty
+// does. So do com.docker.compose.oneoff=True (`docker compose run`, whose
+// containers carry the labels of the service they were started from) and any
+// convox.type but "service": builds, timers, one-off processes, and resources,
+// which have names of their own.
+//
+// # Other labels
+//
+// A bad value of these costs nothing but itself: the default counts, and the
+// log and `rackdns explain` say so.
+//
+//	rackdns.port.<n>[/udp]=<name>   lists a port and names it
+//	rackdns.port.<n>[/udp]=ignore   leaves it out
+//	rackdns.network=<name>          only this network is registered; a Compose
+//	                                network also by its short name
+//	rackdns.address=host|container  forces one kind of endpoint
+//	rackdns.health=require|ignore   require: no health check, no service
+//	rackdns.weight=1..100
+//	rackdns.priority=0..65535
+//	rackdns.tags.<k>=<v>            SERVICE_TAGS adds k=v,k too
+//	rackdns.resource=<type>         it is one of a resource of its app, too
+//	rackdns.resource.name=<name>    of this name, else of the service's
+//	rackdns.links=<service>,...     services of its app that it wants to be told
+//	connect.<port>=<name>           its own port that leads to that name
+//	convox.release=<id>
+//
+// SERVICE_<port>_NAME names a port of either protocol, SERVICE_<port>_IGNORE
+// leaves it out.
+//
+// # Endpoints
+//
+// Networks are listed in a fixed order: the network of the container's network
+// mode, then by gateway priority, then by name. Swarm's ingress network is no
+// way to reach a container and is left out. A container in `host` mode has no
+// network; its ports, from EXPOSE and labels, are published on the node's
+// address under their own number. A container in `container:X` mode has X's
+// networks and X's bindings for the ports that it lists itself, as long as it
+// started after X did; it stays behind in a dead namespace when X restarts.
+//
+// A port bound to any address is registered with the node's address of that
+// family, and with every specific address that another port of the container
+// is bound to, since it is reachable there too. Loopback bindings never leave
+// the host: the port is listed, the binding is not.
+//
+// A port that is published for udp answers at the node's address to those who
+// come from outside. To a container on another bridge of the same node it
+// doesn't: what Docker puts in between replies from the address of that bridge,
+// which is none that was asked. Containers that need it share a network.
+//
+// # Draining
+//
+// A container that still runs at the end of its stop timeout and a grace of
+// two seconds has survived its stop signal, and serves again. The engine
+// tells nobody of a timeout given with `docker stop --time`: a container that
+// takes longer than its own should be created with --stop-timeout.
+//
+// # The node's address
+//
+// It is the one that was configured, else that of the default route, never
+// loopback. Where that is a container's, since the agent runs in one, the agent
+// ends and says so; where the node is its rack's only one ([Config.Alone]), the
+// host's address on that Docker network will do, and without a default route
+// that on Docker's own: the host and all its containers reach both.
+//
+// # Without an engine
+//
+// An engine that goes away takes no name with it: its containers may well run.
+// Neither does an agent that is started meanwhile: it keeps the lease of the one
+// before it (keep.go), if that was this node's by its address and the host was
+// not booted since, and writes nothing until the engine says who it is. Should
+// that be another one, the agent ends, and the names with their lease.
+//
+// # What is not registered
+//
+// Command lines and environments: they carry passwords.
+package agent

@@ -1,0 +1,216 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/events"
+	"github.com/docker/docker/api/types/filters"
+
+	"github.com/rackdns/rackdns/internal/registry"
+)
+
+// Explanation says what is published for a container and why, or why nothing
+// is. It is what an agent on that engine decides, by the same code.
+type Explanation struct {
+	ID        string `json:"id"`
+	Container string `json:"container"`
+	Image     string `json:"image"`
+	Status    string `json:"status"`
+	// Instance is what is registered, nil if nothing is.
+	Instance *registry.Instance `json:"instance,omitempty"`
+	// Refusal says why nothing is.
+	Refusal *Refusal `json:"refusal,omitempty"`
+	// Serving says whether DNS hands it out, NotServing why it doesn't.
+	Serving    bool   `json:"serving"`
+	NotServing string `json:"not_serving,omitempty"`
+	// Choices are the decisions, Remarks what didn't count.
+	Choices []Choice `json:"choices,omitempty"`
+	Remarks []string `json:"remarks,omitempty"`
+}
+
+// Explain says what becomes of a container, given by its name or ID.
+func Explain(ctx context.Context, cfg Config, nameOrID string) (Explanation, error) {
+	a, err := newAgent(cfg)
+	if err != nil {
+		return Explanation{}, err
+	}
+	defer a.engine.close()
+	e, err := a.engine.renew()
+	if err != nil {
+		return Explanation{}, err
+	}
+	if _, err := a.locate(ctx, e); err != nil {
+		return Explanation{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	f, err := newInspector(e).inspect(ctx, nameOrID)
+	switch {
+	case cerrdefs.IsNotFound(err):
+		return Explanation{}, fmt.Errorf("container %s: there is none of that name or ID on this engine; `docker ps -a` lists them", registry.Quote(nameOrID))
+	case err != nil:
+		return Explanation{}, fmt.Errorf("container %s: %w", registry.Quote(nameOrID), err)
+	}
+	d := decide(f, a.home)
+	if d.instance != nil {
+		d.instance.Draining, err = stopped(ctx, e, f, a.cfg.DrainGrace)
+		if err != nil {
+			d.note("the engine doesn't tell which signals it got, so it may be draining: %s", err)
+		}
+	}
+	return d.explain(), nil
+}
+
+// stopped reports whether a container was sent its stop signal so short a time
+// ago that it may be about to end.
+func stopped(ctx context.Context, e engine, f *facts, grace time.Duration) (bool, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	now := time.Now()
+	messages, errs := e.Events(ctx, events.ListOptions{
+		Since: timestamp(f.started),
+		Until: timestamp(now),
+		Filters: filters.NewArgs(
+			filters.Arg("type", string(events.ContainerEventType)),
+			filters.Arg("event", string(events.ActionKill)),
+			filters.Arg("container", f.id),
+		),
+	})
+	// An engine whose clock is behind keeps the stream open until then.
+	const patience = 200 * time.Millisecond
+	timeout := time.NewTimer(patience)
+	defer timeout.Stop()
+	seen := entry{facts: f, kills: map[int]kill{}}
+	draining := func() bool {
+		last := seen.stopping()
+		return !last.at.IsZero() && now.Sub(last.at) < f.stopTimeout+grace
+	}
+	for {
+		select {
+		case m := <-messages:
+			if n, ok := parseSignal(m.Actor.Attributes["signal"]); ok {
+				seen.kills[n] = kill{at: eventTime(m)}
+			}
+		case <-timeout.C:
+			return draining(), nil
+		case err := <-errs:
+			if err != nil && !errors.Is(err, io.EOF) {
+				return draining(), err
+			}
+			return draining(), nil
+		}
+	}
+}
+
+func (d *decision) explain() Explanation {
+	f := d.facts
+	x := Explanation{
+		ID:        shortID(f.id),
+		Container: clean(f.name, maxText),
+		Image:     clean(f.image, maxText),
+		Status:    f.status,
+		Instance:  d.instance,
+		Refusal:   d.refusal,
+		Choices:   d.choices,
+		Remarks:   d.remarks(),
+	}
+	if x.Instance != nil {
+		x.Serving = x.Instance.Serving()
+		x.NotServing = notServing(x.Instance)
+	}
+	return x
+}
+
+// notServing says why DNS doesn't hand out an instance.
+func notServing(i *registry.Instance) string {
+	switch {
+	case i.Serving():
+		return ""
+	case i.Status != registry.StatusRunning:
+		return "it is " + i.Status
+	case i.Draining:
+		return "it was sent its stop signal and is about to end"
+	case i.Health == registry.HealthStarting:
+		return "its health check has not succeeded yet"
+	}
+	return "its health check says " + i.Health
+}
+
+// String returns the explanation for people.
+func (x Explanation) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "container %s (%s), image %s, %s\n", printable(x.Container), x.ID, printable(x.Image), x.Status)
+	i := x.Instance
+	switch {
+	case i == nil && x.Refusal != nil:
+		fmt.Fprintf(&b, "not registered (%s): %s\n", x.Refusal.Reason, x.Refusal.Detail)
+	case i == nil:
+		b.WriteString("not registered\n")
+	case x.Serving:
+		fmt.Fprintf(&b, "registered as %s.%s, in DNS\n", i.Service, i.Namespace)
+	default:
+		fmt.Fprintf(&b, "registered as %s.%s, but not in DNS: %s\n", i.Service, i.Namespace, x.NotServing)
+	}
+	if len(x.Choices) > 0 {
+		b.WriteString("\nwhat was decided, and by what\n")
+		w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+		for _, c := range x.Choices {
+			line := "  " + c.Field + "\t" + printable(c.Value) + "\t" + c.Source
+			if len(c.Overruled) > 0 {
+				line += ", before " + strings.Join(c.Overruled, ", ")
+			}
+			fmt.Fprintln(w, line)
+		}
+		_ = w.Flush()
+	}
+	if i != nil {
+		writeEndpoints(&b, i)
+	}
+	if len(x.Remarks) > 0 {
+		b.WriteString("\nwhat doesn't count\n")
+		for _, r := range x.Remarks {
+			fmt.Fprintf(&b, "  %s\n", r)
+		}
+	}
+	return b.String()
+}
+
+func writeEndpoints(b *strings.Builder, i *registry.Instance) {
+	b.WriteString("\nwhere it is reached\n")
+	w := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	for _, n := range i.Networks {
+		where := "from the same network on this node"
+		if n.Scope != registry.ScopeLocal {
+			where = "from the same network on any node"
+		}
+		for _, a := range []netip.Addr{n.IPv4, n.IPv6} {
+			if a.IsValid() {
+				fmt.Fprintf(w, "  network %s\t%s\t%s\n", printable(n.Name), a, where)
+			}
+		}
+	}
+	for _, p := range i.Ports {
+		name := fmt.Sprintf("  port %d/%s", p.Container, p.Protocol)
+		if p.Name != "" {
+			name += " " + p.Name
+		}
+		if len(p.Bindings) == 0 {
+			fmt.Fprintf(w, "%s\tnot published\tonly by those who reach the container itself\n", name)
+		}
+		for _, bind := range p.Bindings {
+			fmt.Fprintf(w, "%s\t%s\tfrom anywhere\n", name, netip.AddrPortFrom(bind.IP, bind.Port))
+		}
+	}
+	if len(i.Ports) == 0 {
+		fmt.Fprintln(w, "  no port\t\tA and AAAA only, no SRV: EXPOSE one, or label it rackdns.port.<n>")
+	}
+	_ = w.Flush()
+}

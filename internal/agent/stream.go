@@ -1,0 +1,159 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/events"
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	// overlap is how far back events are asked for on connecting. An engine
+	// answers before it has subscribed, so that a few seconds are needed; what
+	// goes beyond tells which containers were sent their stop signal before
+	// this agent was there, and does no harm.
+	overlap = time.Minute
+	// callTimeout bounds every call to the engine but inspects and the stream.
+	callTimeout = 30 * time.Second
+)
+
+var errStreamEnded = errors.New("the engine ended its stream of events")
+
+// newRetry waits a tenth of a second at first and a second at most: an engine
+// that is restarting is back within a few, and asking costs nothing.
+func newRetry() *backoff.ExponentialBackOff {
+	return &backoff.ExponentialBackOff{
+		InitialInterval:     100 * time.Millisecond,
+		RandomizationFactor: 0.3,
+		Multiplier:          1.5,
+		MaxInterval:         time.Second,
+	}
+}
+
+// follow keeps a stream of events open until ctx ends.
+func (a *Agent) follow(ctx context.Context) {
+	retry := newRetry()
+	down := false
+	for ctx.Err() == nil {
+		err := a.session(ctx, func() {
+			if down {
+				a.log.Info("the Docker Engine is back")
+			}
+			down = false
+			streamUp.Set(1)
+			retry.Reset()
+		})
+		if ctx.Err() != nil {
+			break
+		}
+		streamUp.Set(0)
+		reconnects.Inc()
+		if !down {
+			down = true
+			a.log.Warn("lost the Docker Engine: names stay as they are until it is back", "error", err)
+		}
+		wait(ctx, retry.NextBackOff())
+	}
+	streamUp.Set(0)
+}
+
+// session lives as long as one stream of events. It calls up when the stream
+// is open and the engine has been listed.
+func (a *Agent) session(ctx context.Context, up func()) error {
+	e, err := a.engine.renew()
+	if err != nil {
+		return err
+	}
+	info, err := a.info(ctx, e)
+	if err != nil {
+		return err
+	}
+	if info.ID != a.engineID {
+		a.log.Warn("another Docker Engine answers than before: restart the agent", "engine", info.ID, "before", a.engineID)
+	}
+	now := time.Now()
+	if t, err := time.Parse(time.RFC3339Nano, info.SystemTime); err == nil {
+		a.tracker.setClock(t.Sub(now))
+		now = t
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	messages, errs := e.Events(ctx, events.ListOptions{
+		Since:   timestamp(now.Add(-overlap)),
+		Filters: eventFilters(),
+	})
+	g.Go(func() error {
+		for {
+			select {
+			case m := <-messages:
+				a.tracker.event(m)
+			case err := <-errs:
+				// The client ends its own goroutine by closing errs.
+				for range errs {
+				}
+				if err == nil {
+					err = errStreamEnded
+				}
+				return fmt.Errorf("events: %w", err)
+			}
+		}
+	})
+	g.Go(func() error { return a.listForever(ctx, e, up) })
+	return g.Wait()
+}
+
+// timestamp returns a time as the engine's API takes it.
+func timestamp(t time.Time) string {
+	return fmt.Sprintf("%d.%09d", t.Unix(), t.Nanosecond())
+}
+
+// listForever lists all containers, at once and then from time to time. An
+// engine that can't be listed has to be connected to anew: the stream alone
+// doesn't tell a quiet engine from a dead one.
+func (a *Agent) listForever(ctx context.Context, e engine, up func()) error {
+	for first := true; ; first = false {
+		if err := a.list(ctx, e); err != nil {
+			return err
+		}
+		if first {
+			up()
+		}
+		// All nodes of a rack started at once shall not list at once for ever.
+		d := a.cfg.RelistInterval
+		wait(ctx, d-d/5+rand.N(2*d/5))
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+func (a *Agent) list(ctx context.Context, e engine) error {
+	at := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	summaries, err := e.ContainerList(ctx, container.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("list containers: %w", err)
+	}
+	ids := make([]string, 0, len(summaries))
+	for _, s := range summaries {
+		ids = append(ids, s.ID)
+	}
+	a.tracker.listed(ids, at)
+	return nil
+}
+
+// wait waits, or until ctx ends.
+func wait(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}

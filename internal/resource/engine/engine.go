@@ -1,0 +1,283 @@
+// Package engine runs the resources of a rack, each as one container, on one
+// Docker Engine.
+package engine
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/api/types/volume"
+	"github.com/docker/docker/client"
+	"github.com/docker/go-connections/nat"
+
+	"github.com/rackdns/rackdns/internal/dockerclient"
+	"github.com/rackdns/rackdns/internal/resource"
+)
+
+// App is the app of which the containers are instances, so that the agent
+// registers them as it does any: the resource's declaration then names one.
+const App = "rack-resources"
+
+// Labels of what is made here.
+const (
+	labelRack     = "rackdns.rack"
+	labelApp      = "rackdns.app"
+	labelService  = "rackdns.service"
+	labelType     = "rackdns.resource"
+	labelResource = "rackdns.resource.name"
+)
+
+// trial is how long a container has to run before it is trusted.
+const trial = time.Second
+
+// idLength is the length of a container's ID in names.
+const idLength = 12
+
+// Engine is a Docker Engine of a rack.
+type Engine struct {
+	docker *client.Client
+	rack   string
+}
+
+// Open returns the engine at host, or where the environment says if host is
+// empty. It makes no connection.
+func Open(host, rack string) (*Engine, error) {
+	c, err := dockerclient.Dial(host)
+	if err != nil {
+		return nil, err
+	}
+	return &Engine{c, rack}, nil
+}
+
+// Close ends the connections to the engine.
+func (e *Engine) Close() error { return e.docker.Close() }
+
+// ContainerName returns the name of the container of a resource.
+func (e *Engine) ContainerName(name string) string { return e.rack + "-" + name }
+
+// replacedName is that of the container in whose place another one is tried.
+func (e *Engine) replacedName(name string) string { return e.ContainerName(name) + "-replaced" }
+
+func (e *Engine) volumeName(name string) string { return e.rack + "-" + name }
+
+func (e *Engine) networkName() string { return "rackdns-" + e.rack }
+
+// Run runs a resource that isn't there yet. If that fails nothing is left
+// behind.
+func (e *Engine) Run(ctx context.Context, name, kind string, spec resource.Spec) (_ *Started, err error) {
+	s := &Started{engine: e}
+	defer func() { err = s.unless(ctx, err) }()
+	if err := e.ensureImage(ctx, spec.Image); err != nil {
+		return nil, err
+	}
+	if err := s.ensureNetwork(ctx); err != nil {
+		return nil, err
+	}
+	if spec.Volume != "" {
+		if err := e.makeVolume(ctx, name); err != nil {
+			return nil, err
+		}
+		s.add(func(ctx context.Context) error { return e.removeVolume(ctx, name) })
+	}
+	return s, s.start(ctx, name, kind, spec)
+}
+
+// start makes the container and waits until it can be trusted.
+func (s *Started) start(ctx context.Context, name, kind string, spec resource.Spec) error {
+	e := s.engine
+	own := e.ContainerName(name)
+	port := nat.Port(fmt.Sprintf("%d/tcp", spec.Port))
+	cfg := &container.Config{
+		Image: spec.Image, Env: spec.Env, Cmd: spec.Command, ExposedPorts: nat.PortSet{port: {}},
+		Labels: map[string]string{labelRack: e.rack, labelApp: App, labelService: name, labelType: kind, labelResource: name},
+	}
+	host := &container.HostConfig{
+		// The engine chooses a port that is free.
+		PortBindings:  nat.PortMap{port: {{}}},
+		NetworkMode:   container.NetworkMode(e.networkName()),
+		RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyUnlessStopped},
+	}
+	if spec.Volume != "" {
+		host.Binds = []string{e.volumeName(name) + ":" + spec.Volume}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	whole, cancel := undoing(ctx)
+	defer cancel()
+	c, err := e.docker.ContainerCreate(whole, cfg, host, nil, nil, own)
+	if err != nil {
+		return fmt.Errorf("make container %s: %w", own, err)
+	}
+	s.ID = c.ID[:idLength]
+	s.add(func(ctx context.Context) error { return e.removeContainer(ctx, c.ID) })
+	if err := e.docker.ContainerStart(ctx, c.ID, container.StartOptions{}); err != nil {
+		return fmt.Errorf("start container %s: %w", own, err)
+	}
+	return e.try(ctx, c.ID, own)
+}
+
+// try waits until the container has run for a while. What it says of its end
+// stays in its log: it may repeat what it was told.
+func (e *Engine) try(ctx context.Context, id, own string) error {
+	short, cancel := context.WithTimeout(ctx, trial)
+	defer cancel()
+	// It starts again by itself, so a first end counts.
+	exits, errs := e.docker.ContainerWait(short, id, container.WaitConditionNextExit)
+	select {
+	case r := <-exits:
+		return fmt.Errorf("container %s: ended at once with exit code %d", own, r.StatusCode)
+	case err := <-errs:
+		if short.Err() == nil {
+			return fmt.Errorf("watch container %s: %w", own, err)
+		}
+	case <-short.Done():
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	is, err := e.docker.ContainerInspect(ctx, id)
+	if err != nil {
+		return fmt.Errorf("watch container %s: %w", own, err)
+	}
+	// It may have ended before anybody watched.
+	if is.State == nil || !is.State.Running || is.RestartCount > 0 {
+		return fmt.Errorf("container %s: ended at once", own)
+	}
+	return nil
+}
+
+// Has reports whether a container of a resource is on this engine.
+func (e *Engine) Has(ctx context.Context, name string) (bool, error) {
+	for _, own := range []string{e.ContainerName(name), e.replacedName(name)} {
+		if id, err := e.own(ctx, name, own); id != "" || err != nil {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
+
+// own returns the ID of a resource's container of that name, which must be
+// ours, "" if there is none.
+func (e *Engine) own(ctx context.Context, name, own string) (string, error) {
+	c, err := e.docker.ContainerInspect(ctx, own)
+	if errdefs.IsNotFound(err) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("inspect container %s: %w", own, err)
+	}
+	if l := c.Config.Labels; l[labelRack] != e.rack || l[labelResource] != name {
+		return "", fmt.Errorf("container %s: is not one of rack %s", own, e.rack)
+	}
+	return c.ID, nil
+}
+
+// Remove removes a resource's container, if it is there, and with volumes the
+// data too.
+func (e *Engine) Remove(ctx context.Context, name string, volumes bool) error {
+	for _, own := range []string{e.ContainerName(name), e.replacedName(name)} {
+		id, err := e.own(ctx, name, own)
+		if err == nil && id != "" {
+			err = e.removeContainer(ctx, id)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if !volumes {
+		return nil
+	}
+	return e.removeVolume(ctx, name)
+}
+
+func (e *Engine) removeContainer(ctx context.Context, id string) error {
+	// A database that is told to stop leaves tidy data.
+	if err := e.docker.ContainerStop(ctx, id, container.StopOptions{}); err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("stop container %s: %w", id[:idLength], err)
+	}
+	err := e.docker.ContainerRemove(ctx, id, container.RemoveOptions{Force: true, RemoveVolumes: true})
+	if err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("remove container %s: %w", id[:idLength], err)
+	}
+	return nil
+}
+
+func (e *Engine) removeVolume(ctx context.Context, name string) error {
+	own := e.volumeName(name)
+	v, err := e.docker.VolumeInspect(ctx, own)
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("inspect volume %s: %w", own, err)
+	}
+	if v.Labels[labelRack] != e.rack || v.Labels[labelResource] != name {
+		return fmt.Errorf("volume %s: is not one of rack %s", own, e.rack)
+	}
+	if err := e.docker.VolumeRemove(ctx, own, false); err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("remove volume %s: %w", own, err)
+	}
+	return nil
+}
+
+// ensureNetwork makes the network of all of the rack's apps, unless it is there.
+func (s *Started) ensureNetwork(ctx context.Context) error {
+	e, name := s.engine, s.engine.networkName()
+	_, err := e.docker.NetworkInspect(ctx, name, network.InspectOptions{})
+	if err == nil {
+		return nil
+	}
+	if errdefs.IsNotFound(err) {
+		whole, cancel := undoing(ctx)
+		defer cancel()
+		_, err = e.docker.NetworkCreate(whole, name, network.CreateOptions{Driver: "bridge", Labels: map[string]string{labelRack: e.rack}})
+		if errdefs.IsConflict(err) {
+			return nil // somebody else was faster
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("network %s: %w", name, err)
+	}
+	s.add(func(ctx context.Context) error { return e.docker.NetworkRemove(ctx, name) })
+	return nil
+}
+
+// makeVolume makes a resource's volume. One that is there has the data of a
+// resource that was deleted, with a password that nobody knows.
+func (e *Engine) makeVolume(ctx context.Context, name string) error {
+	own := e.volumeName(name)
+	_, err := e.docker.VolumeInspect(ctx, own)
+	if err == nil {
+		return fmt.Errorf("volume %s: has the data of a resource that was deleted; remove it (docker volume rm %[1]s) or choose another name", own)
+	}
+	if errdefs.IsNotFound(err) {
+		labels := map[string]string{labelRack: e.rack, labelResource: name}
+		whole, cancel := undoing(ctx)
+		defer cancel()
+		_, err = e.docker.VolumeCreate(whole, volume.CreateOptions{Name: own, Labels: labels})
+	}
+	if err != nil {
+		return fmt.Errorf("volume %s: %w", own, err)
+	}
+	return nil
+}
+
+// ensureImage pulls an image that isn't there.
+func (e *Engine) ensureImage(ctx context.Context, name string) error {
+	_, err := e.docker.ImageInspect(ctx, name)
+	if err == nil {
+		return nil
+	}
+	if !errdefs.IsNotFound(err) {
+		return fmt.Errorf("image %s: %w", name, err)
+	}
+	if err := dockerclient.Pull(ctx, e.docker, name); err != nil {
+		return fmt.Errorf("image %s: is not on this engine and can't be pulled; choose another by the option %s: %w", name, resource.OptionImage, err)
+	}
+	return nil
+}

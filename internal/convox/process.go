@@ -1,0 +1,111 @@
+package convox
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/rackdns/rackdns/internal/index"
+)
+
+// Process is an instance of an app. The order of the fields is that of the
+// keys in Convox's answers.
+type Process struct {
+	App string `json:"app"`
+	// Command is empty if it is the image's.
+	Command string `json:"command"`
+	// CPU and Memory are always 0: what an instance uses is not registered.
+	CPU int `json:"cpu"`
+	// Host is the address of the node at which Ports are published, the
+	// node's own where none is.
+	Host string `json:"host"`
+	ID   string `json:"id"`
+	// Image is as it was given to Docker.
+	Image string `json:"image"`
+	// Instance is the name of the node: the machine, in Convox's words.
+	Instance string `json:"instance"`
+	Memory   int    `json:"memory"`
+	// Name is the service's.
+	Name string `json:"name"`
+	// Ports are "HOST:CONTAINER", and never null. They are those at which the
+	// instance can be dialled at Host now, whoever asks: an instance that
+	// doesn't serve has none, nor has a port that isn't published beyond
+	// loopback.
+	Ports   []string `json:"ports"`
+	Release string   `json:"release"`
+	// Started is in UTC and whole seconds.
+	Started time.Time `json:"started"`
+	// Status is "running" for an instance that serves, else "draining",
+	// "starting", "unhealthy" or Docker's status.
+	Status string `json:"status"`
+}
+
+// Filter chooses processes. What is empty lets all pass.
+type Filter struct{ Service, Release string }
+
+func (f Filter) match(i *index.Instance) bool {
+	return (f.Service == "" || f.Service == i.Service()) && (f.Release == "" || f.Release == i.Release())
+}
+
+// Processes returns the instances of an app of the snapshot that f lets pass,
+// sorted by service and ID, and never nil.
+func Processes(s *index.Snapshot, app *index.App, f Filter) []Process {
+	all := []Process{}
+	for v := range s.Services(app) {
+		for _, i := range v.Instances() {
+			if f.match(i) {
+				all = append(all, process(i))
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(x, y Process) int {
+		return cmp.Or(cmp.Compare(x.Name, y.Name), cmp.Compare(x.ID, y.ID), cmp.Compare(x.Instance, y.Instance))
+	})
+	return all
+}
+
+func process(i *index.Instance) Process {
+	return Process{
+		App:      i.App(),
+		Command:  i.Command(),
+		Host:     host(i),
+		ID:       i.ID(),
+		Image:    i.Image(),
+		Instance: i.Node(),
+		Name:     i.Service(),
+		Ports:    published(i),
+		Release:  i.Release(),
+		Started:  i.Started().Truncate(time.Second),
+		Status:   i.State(),
+	}
+}
+
+// host returns where the ports are, else where the node is, if that is known.
+func host(i *index.Instance) string {
+	node := i.Host()
+	for _, addrs := range []*index.Addrs{i.Published(), &node} {
+		if all := addrs.All(); len(all) > 0 {
+			return all[0].String()
+		}
+	}
+	return ""
+}
+
+// published returns each published port once: the format tells TCP and UDP not
+// apart.
+func published(i *index.Instance) []string {
+	all := []string{}
+	if !i.Serving() {
+		return all
+	}
+	ports := i.Ports()
+	for n := range ports {
+		p := &ports[n]
+		s := fmt.Sprintf("%d:%d", p.Host, p.Container)
+		if p.Host != 0 && !slices.Contains(all, s) {
+			all = append(all, s)
+		}
+	}
+	return all
+}

@@ -1,0 +1,163 @@
+// Package resolve says what an asker is told of a name, and why: the answer of
+// the DNS server on one node, with the reasons. It only reads a snapshot of the
+// index.
+package resolve
+
+import (
+	"fmt"
+	"net/netip"
+
+	"github.com/rackdns/rackdns/internal/index"
+)
+
+// Rack is the rack as the DNS server on one of its nodes sees it.
+type Rack struct {
+	// Snapshot is one of an index with Node among its options.
+	Snapshot *index.Snapshot
+	Node     string
+	// Name is the rack's own, Zone where its names are, such as "acme" and
+	// "acme.convox".
+	Name, Zone string
+}
+
+// Kinds of names.
+const (
+	KindService  = "service"
+	KindInstance = "instance"
+	KindPort     = "port"
+	KindResource = "resource"
+	// KindEmpty is a name that has no records of its own, but names below it.
+	KindEmpty = "empty"
+)
+
+// Result is what an asker is told of a name.
+type Result struct {
+	// Name is the full one, without a dot at its end.
+	Name  string `json:"name"`
+	Kind  string `json:"kind"`
+	Asker Asker  `json:"asker"`
+	// Instances are all those behind the name, told or not. They are never
+	// null.
+	Instances []Instance `json:"instances"`
+	// Host is where a resource was declared to be, if no instance is it.
+	Host *Host `json:"host,omitempty"`
+	// Remark says in words what there is instead of instances.
+	Remark string `json:"remark,omitempty"`
+}
+
+// Instance is an instance and whether the asker is told of it.
+type Instance struct {
+	ID   string `json:"id"`
+	Node string `json:"node"`
+	Told bool   `json:"told"`
+	// Why says so in words that follow the instance as their subject.
+	Why string `json:"why"`
+	// Endpoints are what the asker is told. They are never null.
+	Endpoints []Endpoint `json:"endpoints"`
+	// Unpublished are ports that can't be reached there, such as "9000/tcp".
+	Unpublished []string `json:"unpublished,omitempty"`
+}
+
+// Endpoint is an address and a port, which is 0 for an instance without any: it
+// has A and AAAA records only.
+type Endpoint struct {
+	Address  netip.Addr `json:"address"`
+	Port     uint16     `json:"port,omitempty"`
+	Name     string     `json:"port_name,omitempty"`
+	Protocol string     `json:"protocol,omitempty"`
+}
+
+// Host is the declared host of a resource: an address, or an outside name to
+// which a CNAME leads.
+type Host struct {
+	Address netip.Addr `json:"address,omitzero"`
+	CNAME   string     `json:"cname,omitempty"`
+	Port    uint16     `json:"port,omitempty"`
+}
+
+// Resolve says what the asker is told. The error names the part of the name
+// that doesn't exist.
+func (r Rack) Resolve(name string, a Asker) (Result, error) {
+	relative, err := r.relative(name, a)
+	if err != nil {
+		return Result{}, err
+	}
+	res := Result{Name: r.Zone, Kind: KindEmpty, Asker: a, Instances: []Instance{}}
+	if relative != "" {
+		res.Name = relative + "." + r.Zone
+	}
+	switch relative {
+	case "", "dns":
+		res.Remark = "only names below it have addresses"
+		return res, nil
+	case "ns.dns":
+		res.Remark = "is the DNS server itself"
+		return res, nil
+	}
+	x, err := r.Snapshot.Explain(relative, a.asker)
+	if err != nil {
+		return Result{}, fmt.Errorf("%s: %w", res.Name, err)
+	}
+	for _, v := range x.Verdicts {
+		res.Instances = append(res.Instances, instance(v))
+	}
+	res.describe(&x)
+	return res, nil
+}
+
+// describe says what the name is.
+func (r *Result) describe(x *index.Explanation) {
+	switch x.Kind {
+	case index.AService:
+		r.Kind = KindService
+	case index.AnInstance:
+		r.Kind = KindInstance
+	case index.Ports:
+		r.Kind = KindPort
+	case index.Target:
+		r.Kind = KindResource
+		r.setHost(x.Resource)
+	default:
+		r.Remark = "only names below it have addresses"
+		return
+	}
+	if len(r.Instances) == 0 && r.Host == nil && r.Remark == "" {
+		r.Remark = "no instance is registered"
+	}
+}
+
+func (r *Result) setHost(res *index.Resource) {
+	outside := res.OutsideHost()
+	switch {
+	case res.Backed:
+	case res.Addr.IsValid():
+		r.Host = &Host{Address: res.Addr, Port: res.Port}
+	case outside != "":
+		r.Host = &Host{CNAME: outside, Port: res.Port}
+	case res.Host != "":
+		r.Remark = fmt.Sprintf("its host is neither an address, an instance nor a name: %q", res.Host)
+	}
+}
+
+func instance(v index.Verdict) Instance {
+	i := Instance{ID: v.Instance.ID(), Node: v.Instance.Node(), Told: v.Told, Why: v.Why, Endpoints: []Endpoint{}}
+	for _, p := range v.Unpublished {
+		i.Unpublished = append(i.Unpublished, fmt.Sprintf("%d/%s", p.Container, p.Protocol()))
+	}
+	if !v.Told {
+		return i
+	}
+	addrs := v.Endpoint.All()
+	for _, p := range v.Ports {
+		for _, ip := range addrs {
+			i.Endpoints = append(i.Endpoints, Endpoint{ip, v.Endpoint.Number(p), p.Name(), p.Protocol()})
+		}
+	}
+	if len(v.Ports) == 0 {
+		for _, ip := range addrs {
+			i.Endpoints = append(i.Endpoints, Endpoint{Address: ip})
+		}
+	}
+
+	return i
+}

@@ -1,0 +1,78 @@
+package deploy
+
+import (
+	"crypto/rand"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/rackdns/rackdns/internal/registry"
+)
+
+// Labels of what belongs to an app that was brought up here.
+const (
+	labelRack         = "rackdns.up.rack"
+	labelHash         = "rackdns.up.hash"
+	labelNumber       = "rackdns.up.number"
+	labelApp          = "rackdns.app"
+	labelService      = "rackdns.service"
+	labelNamespace    = "rackdns.namespace"
+	labelLinks        = "rackdns.links"
+	labelIgnore       = "rackdns.ignore"
+	labelResource     = "rackdns.resource"
+	labelResourceName = "rackdns.resource.name"
+	labelRelease      = "convox.release"
+	// labelNetwork marks the network of a rack.
+	labelNetwork = "rackdns.rack"
+)
+
+// releaseLength is the length of a release's name after its R.
+const releaseLength = 10
+
+// newRelease names what one run changes.
+func newRelease() string { return "R" + rand.Text()[:releaseLength] }
+
+// AppOf returns the app that a manifest in the directory dir is of, unless it is
+// said otherwise: the directory's name made a label.
+func AppOf(dir string) (string, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	label := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '-'
+	}, strings.ToLower(filepath.Base(abs)))
+	label = strings.Trim(label, "-")
+	if err := registry.CheckApp("app", label); err != nil {
+		return "", fmt.Errorf("directory %s: its name makes no name of an app: %w", registry.Quote(filepath.Base(abs)), err)
+	}
+	return label, nil
+}
+
+func networkName(rack string) string { return "rackdns-" + rack }
+
+// volumeName is made of labels, which have no dots: no two resources of an
+// engine can have the same.
+func volumeName(rack, app, resource string) string {
+	return rack + "." + app + "." + resource
+}
+
+func containerName(app, component, release string, number int) string {
+	return app + "-" + component + "-" + strings.ToLower(release) + "-" + strconv.Itoa(number)
+}
+
+func imageRepository(rack, app, service string) string {
+	return "rackdns-" + rack + "/" + app + "-" + service
+}
+
+// resourceService is the service that a resource's container is an instance of.
+func resourceService(kind, name string) string { return kind + "-" + name }
+
+// idLength is the length of a container's ID in names.
+const idLength = 12
+
+func shortID(id string) string { return id[:min(len(id), idLength)] }

@@ -1,0 +1,131 @@
+package deploy
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/api/types/volume"
+)
+
+// defaultBridge is the network that every engine has.
+const defaultBridge = "bridge"
+
+// ensureNetwork makes the rack's network, unless it is there. One that somebody
+// else made, with a subnet of their own choice, will do.
+func (s *site) ensureNetwork(ctx context.Context) (made bool, err error) {
+	name := networkName(s.rack)
+	_, err = s.NetworkInspect(ctx, name, network.InspectOptions{})
+	if err == nil || !errdefs.IsNotFound(err) {
+		return false, wrap(err, "inspect network "+name)
+	}
+	_, err = s.NetworkCreate(ctx, name, network.CreateOptions{
+		Driver: "bridge",
+		Labels: map[string]string{labelNetwork: s.rack},
+	})
+	if errdefs.IsConflict(err) {
+		return false, nil // another app's up was faster
+	}
+	return err == nil, wrap(err, "make network "+name)
+}
+
+// dropNetwork removes the rack's network if it was made here and no container
+// is left on it.
+func (s *site) dropNetwork(ctx context.Context) (dropped bool, err error) {
+	name := networkName(s.rack)
+	n, err := s.NetworkInspect(ctx, name, network.InspectOptions{})
+	if errdefs.IsNotFound(err) || err == nil && n.Labels[labelNetwork] != s.rack {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("inspect network %s: %w", name, err)
+	}
+	// The network itself knows only of those that run.
+	left, err := s.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("network", n.ID))})
+	if err != nil || len(left) > 0 || len(n.Containers) > 0 {
+		return false, wrap(err, "list the containers on network "+name)
+	}
+	err = s.NetworkRemove(ctx, n.ID)
+	if errdefs.IsNotFound(err) {
+		return false, nil
+	}
+	return err == nil, wrap(err, "remove network "+name)
+}
+
+// gateways returns the engine's own addresses on a network, none if there is no
+// such network.
+func (s *site) gateways(ctx context.Context, name string) ([]netip.Addr, error) {
+	n, err := s.NetworkInspect(ctx, name, network.InspectOptions{})
+	if errdefs.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("inspect network %s: %w", name, err)
+	}
+	var all []netip.Addr
+	for _, c := range n.IPAM.Config {
+		if ip := gateway(c); ip.IsValid() {
+			all = append(all, ip)
+		}
+	}
+	return all, nil
+}
+
+// gateway returns the engine's own address in a subnet. It doesn't say that of
+// its default bridge, where it has the first one unless told otherwise.
+func gateway(c network.IPAMConfig) netip.Addr {
+	address, _, _ := strings.Cut(c.Gateway, "/") // some drivers say its subnet's length too
+	if ip, err := netip.ParseAddr(address); err == nil {
+		return ip
+	}
+	subnet, err := netip.ParsePrefix(c.Subnet)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return subnet.Masked().Addr().Next()
+}
+
+// ensureVolume makes a resource's volume, unless it is there.
+func (s *site) ensureVolume(ctx context.Context, resource string) error {
+	name := volumeName(s.rack, s.app, resource)
+	v, err := s.VolumeCreate(ctx, volume.CreateOptions{Name: name, Labels: map[string]string{
+		labelRack: s.rack, labelApp: s.app, labelResourceName: resource,
+	}})
+	if err != nil {
+		return fmt.Errorf("make volume %s: %w", name, err)
+	}
+	if v.Labels[labelRack] != s.rack || v.Labels[labelApp] != s.app {
+		return fmt.Errorf("volume %s: is there already, and not one of app %s in rack %s", name, s.app, s.rack)
+	}
+	return nil
+}
+
+// dropVolumes removes the volumes of the app's resources and returns their
+// names.
+func (s *site) dropVolumes(ctx context.Context) ([]string, error) {
+	list, err := s.VolumeList(ctx, volume.ListOptions{Filters: s.own()})
+	if err != nil {
+		return nil, fmt.Errorf("list the volumes of app %s: %w", s.app, err)
+	}
+	var names []string
+	for _, v := range list.Volumes {
+		if err := s.VolumeRemove(ctx, v.Name, false); err != nil {
+			return names, fmt.Errorf("remove volume %s: %w", v.Name, err)
+		}
+		names = append(names, v.Name)
+	}
+	return names, nil
+}
+
+// wrap says what was being done when err happened, if it did.
+func wrap(err error, what string) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}

@@ -1,0 +1,169 @@
+package deploy
+
+import (
+	"cmp"
+	"slices"
+)
+
+// existing is a container of the app as it is.
+type existing struct {
+	id, name string
+	// service is what the label says, for a resource too.
+	service string
+	// resource is the resource's name, empty for a service.
+	resource      string
+	links         []string
+	hash, release string
+	number        int
+	// running containers are those that may serve, or be about to.
+	running bool
+}
+
+// component is the name of what the container is one of.
+func (e *existing) component() string { return cmp.Or(e.resource, e.service) }
+
+// action is what a step does.
+type action uint8
+
+const (
+	// discard removes a container that doesn't run.
+	discard action = iota + 1
+	// keep leaves a container as it is, and sees to it that it serves.
+	keep
+	// start makes a container and waits until it serves.
+	start
+	// stop stops a container and removes it.
+	stop
+	// replace stops a container, starts another one in its place and removes
+	// the first, or starts it again if the other one doesn't serve.
+	replace
+)
+
+// step is one change.
+type step struct {
+	action action
+	// container is the one that is there, for all but start.
+	container *existing
+	// number and release are those of the one to be made.
+	number  int
+	release string
+}
+
+// plan returns the steps from what there is of a service or a resource to what
+// is wanted, the number of containers with a hash. They are to be taken in
+// their order, but for those of one action in a row, which don't depend on each
+// other; release is for what has to be made.
+func plan(hash string, count int, alone bool, have []*existing, release string) []step {
+	var (
+		steps      []step
+		fresh, old []*existing
+	)
+	for _, c := range inOrder(have) {
+		switch {
+		case !c.running:
+			steps = append(steps, step{action: discard, container: c})
+		case c.hash == hash:
+			fresh = append(fresh, c)
+		default:
+			old = append(old, c)
+		}
+	}
+	kept := fresh[:min(len(fresh), count)]
+	if len(fresh) > 0 {
+		// What is alike is of one release.
+		release = fresh[0].release
+	}
+	for _, c := range kept {
+		steps = append(steps, step{action: keep, container: c})
+	}
+	for _, number := range freeNumbers(fresh, count-len(kept)) {
+		s := step{action: start, number: number, release: release}
+		if len(old) == 0 {
+			steps = append(steps, s)
+			continue
+		}
+		if alone {
+			s.action, s.container = replace, old[0]
+			steps = append(steps, s)
+		} else {
+			steps = append(steps, s, step{action: stop, container: old[0]})
+		}
+		old = old[1:]
+	}
+	for _, c := range slices.Concat(old, fresh[len(kept):]) {
+		steps = append(steps, step{action: stop, container: c})
+	}
+	return steps
+}
+
+// inOrder orders containers by number, then by name.
+func inOrder(have []*existing) []*existing {
+	have = slices.Clone(have)
+	slices.SortFunc(have, func(a, b *existing) int {
+		return cmp.Or(cmp.Compare(a.number, b.number), cmp.Compare(a.name, b.name))
+	})
+	return have
+}
+
+// freeNumbers returns the n lowest numbers that none of the containers has.
+func freeNumbers(taken []*existing, n int) []int {
+	var free []int
+	for number := 1; len(free) < n; number++ {
+		if !slices.ContainsFunc(taken, func(c *existing) bool { return c.number == number }) {
+			free = append(free, number)
+		}
+	}
+	return free
+}
+
+// changes reports whether there is anything to be made.
+func changes(steps []step) bool {
+	return slices.ContainsFunc(steps, func(s step) bool { return s.action != keep })
+}
+
+// inStopOrder orders containers such that none is stopped before those that use
+// it: services before those they link to, resources last.
+func inStopOrder(have []*existing) []*existing {
+	byService := map[string][]*existing{}
+	var services []string
+	for _, c := range inOrder(have) {
+		if byService[c.service] == nil {
+			services = append(services, c.service)
+		}
+		byService[c.service] = append(byService[c.service], c)
+	}
+	slices.Sort(services)
+	var (
+		// after has each service behind all that it links to.
+		after   []string
+		visited = map[string]bool{}
+		visit   func(service string)
+	)
+	visit = func(service string) {
+		if visited[service] {
+			return // also the end of a cycle
+		}
+		visited[service] = true
+		for _, c := range byService[service] {
+			for _, link := range c.links {
+				visit(link)
+			}
+		}
+		after = append(after, service)
+	}
+	for _, s := range services {
+		visit(s)
+	}
+	slices.Reverse(after)
+	var ordered, resources []*existing
+	for _, s := range after {
+		for _, c := range byService[s] {
+			if c.resource != "" {
+				resources = append(resources, c)
+			} else {
+				ordered = append(ordered, c)
+			}
+		}
+	}
+	return append(ordered, resources...)
+}

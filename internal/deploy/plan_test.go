@@ -1,0 +1,147 @@
+package deploy
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// have writes containers as number:hash:release, with a ! behind if it doesn't
+// run.
+func have(all ...string) []*existing {
+	var list []*existing
+	for _, s := range all {
+		s, stopped := strings.CutSuffix(s, "!")
+		f := strings.Split(s, ":")
+		e := &existing{name: s, hash: f[1], release: f[2], running: !stopped}
+		_, _ = fmt.Sscan(f[0], &e.number)
+		list = append(list, e)
+	}
+	return list
+}
+
+func (s step) String() string {
+	made := fmt.Sprintf("%d:%s", s.number, s.release)
+	switch s.action {
+	case discard:
+		return "discard " + s.container.name
+	case keep:
+		return "keep " + s.container.name
+	case start:
+		return "start " + made
+	case stop:
+		return "stop " + s.container.name
+	case replace:
+		return "replace " + s.container.name + " by " + made
+	}
+	return "nothing"
+}
+
+func TestPlan(t *testing.T) {
+	t.Parallel()
+	const hash, release = "new", "R2"
+	tests := []struct {
+		name  string
+		count int
+		alone bool
+		have  []*existing
+		want  []string
+	}{
+		{"nothing there", 2, false, nil, []string{"start 1:R2", "start 2:R2"}},
+		{"nothing wanted", 0, false, nil, nil},
+		{"as it should be", 2, false, have("2:new:R1", "1:new:R1"), []string{"keep 1:new:R1", "keep 2:new:R1"}},
+		{
+			"changed, one by one", 2, false, have("1:old:R1", "2:old:R1"),
+			[]string{"start 1:R2", "stop 1:old:R1", "start 2:R2", "stop 2:old:R1"},
+		},
+		{
+			"more, of the release that is there", 3, false, have("1:new:R1"),
+			[]string{"keep 1:new:R1", "start 2:R1", "start 3:R1"},
+		},
+		{"a number that is free", 3, false, have("1:new:R1", "3:new:R1"), []string{"keep 1:new:R1", "keep 3:new:R1", "start 2:R1"}},
+		{
+			"fewer, the last ones first gone", 1, false, have("1:new:R1", "2:new:R1", "3:new:R1"),
+			[]string{"keep 1:new:R1", "stop 2:new:R1", "stop 3:new:R1"},
+		},
+		{"none any more", 0, false, have("1:new:R1", "2:old:R1"), []string{"stop 2:old:R1", "stop 1:new:R1"}},
+		{
+			"changed and fewer", 1, false, have("1:old:R1", "2:old:R1"),
+			[]string{"start 1:R2", "stop 1:old:R1", "stop 2:old:R1"},
+		},
+		{
+			"changed and more", 3, false, have("1:old:R1"),
+			[]string{"start 1:R2", "stop 1:old:R1", "start 2:R2", "start 3:R2"},
+		},
+		{
+			"interrupted", 2, false, have("1:old:R0", "2:old:R0", "1:new:R1"),
+			[]string{"keep 1:new:R1", "start 2:R1", "stop 1:old:R0", "stop 2:old:R0"},
+		},
+		{
+			"left by one that was killed", 1, false, have("1:old:R0", "1:new:R1!"),
+			[]string{"discard 1:new:R1", "start 1:R2", "stop 1:old:R0"},
+		},
+		{"ended", 1, false, have("1:new:R1!"), []string{"discard 1:new:R1", "start 1:R2"}},
+		{"alone, new", 1, true, nil, []string{"start 1:R2"}},
+		{"alone, changed", 1, true, have("1:old:R1"), []string{"replace 1:old:R1 by 1:R2"}},
+		{"alone, stopped to be replaced", 1, true, have("1:old:R1!"), []string{"discard 1:old:R1", "start 1:R2"}},
+		{"alone, as it should be", 1, true, have("1:new:R1"), []string{"keep 1:new:R1"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var got []string
+			steps := plan(hash, tt.count, tt.alone, tt.have, release)
+			for _, s := range steps {
+				got = append(got, s.String())
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("steps (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestInStopOrder(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name string
+		// have are services with their links; a resource has an @.
+		have []string
+		want string
+	}{
+		{"none", nil, ""},
+		{"without links, by name backwards", []string{"a", "b"}, "b a"},
+		{"who links first", []string{"a", "b:a", "c:b"}, "c b a"},
+		{"the other way round", []string{"a:b", "b:c", "c"}, "a b c"},
+		{"resources last", []string{"@db", "web", "worker:web"}, "worker web @db"},
+		{"a cycle", []string{"a:b", "b:a"}, "a b"},
+		{"to itself", []string{"a:a"}, "a"},
+		{"to what is not there", []string{"a:gone"}, "a"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var list []*existing
+			for _, s := range tt.have {
+				name, links, _ := strings.Cut(s, ":")
+				e := &existing{service: name, name: name}
+				if strings.HasPrefix(name, "@") {
+					e.resource = name
+				}
+				if links != "" {
+					e.links = strings.Split(links, ",")
+				}
+				list = append(list, e)
+			}
+			var got []string
+			for _, e := range inStopOrder(list) {
+				got = append(got, e.name)
+			}
+			if diff := cmp.Diff(tt.want, strings.Join(got, " ")); diff != "" {
+				t.Errorf("order (-want +got):\n%s", diff)
+			}
+		})
+	}
+}

@@ -1,0 +1,119 @@
+package deploy
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"maps"
+	"path"
+	"strconv"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/mount"
+	"github.com/docker/docker/api/types/versions"
+	"github.com/docker/go-connections/nat"
+)
+
+// spec is all that makes two containers of a service different, but their
+// releases. Its JSON is hashed: a new field is left out when it is empty, so
+// that a new version of this program doesn't replace what runs.
+type spec struct {
+	// Image is the image's ID, whatever it is called.
+	Image   string            `json:"image"`
+	Command []string          `json:"command,omitempty"`
+	Env     []string          `json:"env,omitempty"`
+	Labels  map[string]string `json:"labels,omitempty"`
+	// Ports are such as 3000/tcp, Published tells if others than containers of
+	// the rack's network reach them.
+	Ports     []string `json:"ports,omitempty"`
+	Published bool     `json:"published,omitempty"`
+	DNS       []string `json:"dns,omitempty"`
+	Search    []string `json:"search,omitempty"`
+	// Volume is mounted at Data.
+	Volume string `json:"volume,omitempty"`
+	Data   string `json:"data,omitempty"`
+	Health *check `json:"health,omitempty"`
+}
+
+// check is a health check by this program.
+type check struct {
+	// Program is the volume that holds this program. Another version of it is
+	// no reason to replace a container.
+	Program  string        `json:"-"`
+	URL      string        `json:"url"`
+	Interval time.Duration `json:"interval"`
+	Timeout  time.Duration `json:"timeout"`
+	Grace    time.Duration `json:"grace"`
+}
+
+func (s *spec) hash() string {
+	b, _ := json.Marshal(s) // strings and numbers can always be encoded
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:16])
+}
+
+// ndots makes web.shop a name to be searched for, and web.shop.acme.convox one
+// that is asked as it is first.
+const ndots = "ndots:2"
+
+// config returns what the engine is to make of it: a container on trial, which
+// is not restarted.
+func (s *spec) config(network, apiVersion string) (*container.Config, *container.HostConfig) {
+	c := &container.Config{
+		Cmd:          s.Command,
+		Env:          s.Env,
+		Labels:       maps.Clone(s.Labels),
+		ExposedPorts: nat.PortSet{},
+	}
+	h := &container.HostConfig{
+		NetworkMode:  container.NetworkMode(network),
+		PortBindings: nat.PortMap{},
+		DNS:          s.DNS,
+		DNSSearch:    s.Search,
+	}
+	if len(s.DNS) > 0 {
+		h.DNSOptions = []string{ndots}
+	}
+	for _, p := range s.Ports {
+		c.ExposedPorts[nat.Port(p)] = struct{}{}
+		if s.Published {
+			h.PortBindings[nat.Port(p)] = []nat.PortBinding{{HostIP: "0.0.0.0"}}
+		}
+	}
+	if s.Volume != "" {
+		h.Mounts = append(h.Mounts, mount.Mount{Type: mount.TypeVolume, Source: s.Volume, Target: s.Data})
+	}
+	if s.Health != nil {
+		c.Healthcheck = s.Health.config(apiVersion)
+		h.Mounts = append(h.Mounts, mount.Mount{Type: mount.TypeVolume, Source: s.Health.Program, Target: programDir, ReadOnly: true})
+	}
+	return c, h
+}
+
+// startInterval is the time between two checks until the first one succeeds,
+// for at most startPeriod, where the engine can tell that apart.
+const (
+	startInterval        = 500 * time.Millisecond
+	startPeriod          = 30 * time.Second
+	startIntervalVersion = "1.44"
+)
+
+func (c *check) config(apiVersion string) *container.HealthConfig {
+	h := &container.HealthConfig{
+		Test:        []string{"CMD", path.Join(programDir, programName), "probe", c.URL},
+		Interval:    c.Interval,
+		Timeout:     c.Timeout,
+		StartPeriod: c.Grace,
+	}
+	if versions.GreaterThanOrEqualTo(apiVersion, startIntervalVersion) {
+		h.StartPeriod = max(c.Grace, startPeriod)
+		h.StartInterval = min(c.Interval, startInterval)
+	}
+	return h
+}
+
+// probeURL is where a container checks itself.
+func probeURL(scheme string, port uint16, path string) string {
+	return scheme + "://127.0.0.1:" + strconv.Itoa(int(port)) + path
+}

@@ -1,0 +1,191 @@
+package deploy
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"golang.org/x/sync/errgroup"
+)
+
+// undoTimeout bounds what is undone after an interrupt: nobody waits longer.
+const undoTimeout = 30 * time.Second
+
+// take takes a component's steps.
+func (u *up) take(ctx context.Context, c *component) error {
+	if c.spec.Volume != "" {
+		if err := u.ensureVolume(ctx, c.name); err != nil {
+			return err
+		}
+	}
+	if !changes(c.steps) {
+		u.say(c.name, "unchanged")
+	}
+	alike := func(a, b step) bool { return a.action == b.action }
+	return inRuns(ctx, c.steps, alike, func(ctx context.Context, s step) error { return u.takeStep(ctx, c, s) })
+}
+
+// atOnce is how many containers of one service are worked on at a time, where
+// they needn't wait for each other.
+const atOnce = 8
+
+// inRuns does work on each of the items. Those in a row that are alike are done
+// at the same time, and all of them before the next.
+func inRuns[T any](ctx context.Context, items []T, alike func(a, b T) bool, work func(context.Context, T) error) error {
+	for len(items) > 0 {
+		n := 1
+		for n < len(items) && alike(items[0], items[n]) {
+			n++
+		}
+		group, ctx := errgroup.WithContext(ctx)
+		group.SetLimit(atOnce)
+		for _, item := range items[:n] {
+			group.Go(func() error { return work(ctx, item) })
+		}
+		if err := group.Wait(); err != nil {
+			return err
+		}
+		items = items[n:]
+	}
+	return nil
+}
+
+func (u *up) takeStep(ctx context.Context, c *component, s step) error {
+	switch s.action {
+	case discard:
+		if err := u.remove(ctx, s.container); err != nil {
+			return err
+		}
+		u.say(c.name, "removed %s, which did not run", s.container.name)
+	case keep:
+		if err := u.awaitServing(ctx, c, s.container, exit{}); err != nil {
+			return err
+		}
+		return u.adopt(ctx, s.container)
+	case start:
+		return u.start(ctx, c, s)
+	case stop:
+		if err := u.stopAndRemove(ctx, s.container); err != nil {
+			return err
+		}
+		u.say(c.name, "stopped %s", s.container.name)
+	case replace:
+		return u.replace(ctx, c, s)
+	}
+	return nil
+}
+
+// start starts a container and waits until it serves. One that doesn't is
+// removed.
+func (u *up) start(ctx context.Context, c *component, s step) error {
+	made, err := u.create(ctx, c, s)
+	if err != nil {
+		return err
+	}
+	err = u.launch(ctx, c, made)
+	if err == nil {
+		u.say(c.name, "serving")
+		return nil
+	}
+	ctx, cancel := undoing(ctx)
+	defer cancel()
+	if e := u.remove(ctx, made); e != nil {
+		u.say(c.name, "could not %v", e)
+		return err
+	}
+	u.say(c.name, "removed %s", made.name)
+	return err
+}
+
+// replace puts a container into the place of another one that must have ended
+// before. If it doesn't serve, the other one gets its place back.
+func (u *up) replace(ctx context.Context, c *component, s step) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	// The stop isn't cut off: the engine would go on with it, also after the
+	// container was told to start again.
+	whole, cancel := undoing(ctx)
+	err := u.halt(whole, s.container)
+	cancel()
+	if err == nil {
+		u.say(c.name, "stopped %s", s.container.name)
+		if err = u.start(ctx, c, s); err == nil {
+			return u.remove(ctx, s.container)
+		}
+	}
+	ctx, cancel = undoing(ctx)
+	defer cancel()
+	if e := u.ContainerStart(ctx, s.container.id, container.StartOptions{}); e != nil {
+		u.say(c.name, "could not start %s again: %v", s.container.name, e)
+		return err
+	}
+	u.say(c.name, "started %s again", s.container.name)
+	return err
+}
+
+// undoing returns a context in which to undo what was begun in ctx, which may
+// have ended.
+func undoing(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+}
+
+// create makes a container. It isn't cut off: the engine would have made it all
+// the same, and nobody would know.
+func (u *up) create(ctx context.Context, c *component, s step) (*existing, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	made := &existing{name: containerName(u.app, c.service, s.release, s.number), service: c.service}
+	is := c.spec
+	var err error
+	if is.Env, err = c.environment(s.release); err != nil {
+		return nil, err
+	}
+	config, host := is.config(networkName(u.rack), u.ClientVersion())
+	config.Image = c.image
+	config.Labels[labelHash] = c.hash
+	config.Labels[labelRelease] = s.release
+	config.Labels[labelNumber] = fmt.Sprint(s.number)
+	whole, cancel := undoing(ctx)
+	defer cancel()
+	reply, err := u.ContainerCreate(whole, config, host, nil, nil, made.name)
+	if err != nil {
+		return nil, fmt.Errorf("make container %s: %w", made.name, err)
+	}
+	made.id = reply.ID
+	return made, nil
+}
+
+// launch starts a container and waits until it serves. It watches for the
+// container's end from before its start, so that none is missed.
+func (u *up) launch(ctx context.Context, c *component, made *existing) error {
+	waiting, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended, failed := u.ContainerWait(waiting, made.id, container.WaitConditionNextExit)
+	if err := u.ContainerStart(ctx, made.id, container.StartOptions{}); err != nil {
+		return fmt.Errorf("start container %s: %w", made.name, err)
+	}
+	u.say(c.name, "started %s", made.name)
+	if err := u.awaitServing(ctx, c, made, exit{ended, failed}); err != nil {
+		return err
+	}
+	return u.adopt(ctx, made)
+}
+
+// adopt has the engine restart a container from now on, if it doesn't yet. While
+// one is on trial its end is its end: the engine forgets an exit code with the
+// next start.
+func (u *up) adopt(ctx context.Context, c *existing) error {
+	policy := container.RestartPolicy{Name: container.RestartPolicyUnlessStopped}
+	is, err := u.ContainerInspect(ctx, c.id)
+	if err != nil {
+		return fmt.Errorf("inspect container %s: %w", c.name, err)
+	}
+	if is.HostConfig != nil && is.HostConfig.RestartPolicy.Name == policy.Name {
+		return nil
+	}
+	_, err = u.ContainerUpdate(ctx, c.id, container.UpdateConfig{RestartPolicy: policy})
+	return wrap(err, "have container "+c.name+" restarted")
+}

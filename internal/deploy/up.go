@@ -1,0 +1,327 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/rackdns/rackdns/internal/dockerclient"
+	"github.com/rackdns/rackdns/internal/env"
+	"github.com/rackdns/rackdns/internal/index"
+	"github.com/rackdns/rackdns/internal/manifest"
+	"github.com/rackdns/rackdns/internal/registry"
+)
+
+// DefaultTimeout is how long a container has until it serves.
+const DefaultTimeout = 2 * time.Minute
+
+// Config says which app, and where.
+type Config struct {
+	Registry registry.Config
+	// Docker is the engine's address, empty for that of the environment.
+	Docker string
+	App    string
+	// Out gets a line for each thing that was done.
+	Out io.Writer
+}
+
+// UpConfig says what to bring up, besides.
+type UpConfig struct {
+	Config
+	Manifest *manifest.Manifest
+	// Dir is the manifest's directory, to which its paths are relative.
+	Dir string
+	// Suffix is the domain of the rack, whose zone is <rack>.<suffix>.
+	Suffix string
+	// Given is the app's environment, Ask that of whoever brings it up: it is
+	// asked for what the manifest lists and nothing else gives.
+	Given map[string]string
+	Ask   func(name string) (string, bool)
+	// DNS are the servers that containers ask. Without any they are searched
+	// for, or left as the engine would have them if EngineDNS says so.
+	DNS       []netip.Addr
+	EngineDNS bool
+	// Timeout is how long each container has until it serves.
+	Timeout time.Duration
+	// Program is this program's own file, which health checks run.
+	Program string
+	// Verbose writes the output of builds too.
+	Verbose bool
+}
+
+// InputError is a mistake in the manifest or in the app's environment: nothing
+// was done.
+type InputError struct{ error }
+
+// Unwrap returns what is wrong.
+func (e *InputError) Unwrap() error { return e.error }
+
+// ErrInterrupted is returned when the work was cut off. Nothing is left half.
+var ErrInterrupted = errors.New("interrupted; the same again completes it")
+
+// up is one run of it.
+type up struct {
+	cfg UpConfig
+	site
+	progress
+	registry *registry.Client
+	index    *index.Index
+	// node is the one whose agent registers the engine's containers.
+	node string
+	// program is the volume with this program, empty if nothing has a health
+	// check.
+	program string
+	env     *env.Input
+	// urls are those of the app's own resources, declared is what the registry
+	// is to be told.
+	urls     map[string]string
+	declared registry.Declared
+	// byHand are the resources of the manifest that were declared by hand.
+	byHand  map[string]bool
+	release string
+	// components are in the order in which they are worked on.
+	components []*component
+	// gone are containers of what the manifest doesn't have any more.
+	gone []*existing
+}
+
+// Up makes the engine run what the manifest says.
+func Up(ctx context.Context, cfg UpConfig) error {
+	u := &up{
+		cfg:      cfg,
+		site:     site{rack: cfg.Registry.Rack, app: cfg.App},
+		progress: progress{w: cfg.Out},
+		urls:     map[string]string{},
+		declared: registry.Declared{App: cfg.App, Services: map[string]*registry.Service{}, Resources: map[string]*registry.Resource{}},
+		release:  newRelease(),
+	}
+	u.widen("network")
+	for _, s := range cfg.Manifest.Services {
+		u.widen(s.Name)
+	}
+	for _, r := range cfg.Manifest.Resources {
+		u.widen(r.Name)
+	}
+	return u.locked(ctx, cfg.Config, u.run)
+}
+
+// locked does work on an app while nobody else in the rack does.
+func (s *site) locked(ctx context.Context, cfg Config, work func(context.Context, *registry.Client) error) (err error) {
+	if s.Client, err = dockerclient.Dial(cfg.Docker); err != nil {
+		return err
+	}
+	defer s.Close()
+	r, err := registry.Open(cfg.Registry)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if _, err := s.Ping(ctx); err != nil {
+		return wrap(interrupted(ctx, err), "reach the Docker Engine")
+	}
+	held, lock, err := r.Lock(ctx, "up/"+s.app, func() {
+		_, _ = fmt.Fprintf(cfg.Out, "waiting for another up or down of app %s\n", s.app)
+	})
+	if err != nil {
+		return interrupted(ctx, err)
+	}
+	defer lock.Release()
+	err = work(held, r)
+	if err != nil && held.Err() != nil {
+		// What failed has failed because of this.
+		err = context.Cause(held)
+	}
+	return interrupted(ctx, err)
+}
+
+func interrupted(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return ErrInterrupted
+	}
+	return err
+}
+
+// run works everything out, and then does it.
+func (u *up) run(ctx context.Context, r *registry.Client) (err error) {
+	u.registry = r
+	if u.index, err = follow(ctx, u.cfg.Registry); err != nil {
+		return err
+	}
+	defer u.index.Close()
+	if err := u.prepare(ctx); err != nil {
+		return err
+	}
+	return u.perform(ctx)
+}
+
+// prepare works out what is to be done. It touches nothing but images.
+func (u *up) prepare(ctx context.Context) error {
+	info, err := u.Info(ctx)
+	if err != nil {
+		return fmt.Errorf("ask the Docker Engine who it is: %w", err)
+	}
+	node, err := registeredBy(u.index.Snapshot(), u.rack, info.ID)
+	if err != nil {
+		return err
+	}
+	u.node = node.Node
+	if err := u.want(ctx); err != nil {
+		return err
+	}
+	servers, err := u.chooseDNS(ctx, node)
+	if err != nil {
+		return err
+	}
+	for _, c := range u.components {
+		for _, ip := range servers {
+			c.spec.DNS = append(c.spec.DNS, ip.String())
+		}
+		if len(servers) > 0 {
+			c.spec.Search = []string{u.app + "." + u.zone(), u.zone()}
+		}
+	}
+	for _, c := range u.components {
+		if err := u.resolveImage(ctx, c); err != nil {
+			return err
+		}
+		if err := c.complete(); err != nil {
+			return err
+		}
+	}
+	return u.compare(ctx)
+}
+
+// want works out what is wanted, images aside.
+func (u *up) want(ctx context.Context) error {
+	declared, err := u.registry.Declared(ctx, u.app, true)
+	if err != nil {
+		return err
+	}
+	u.env = u.input()
+	u.takeByHand(declared)
+	resources, err := u.resources(declared.Secrets)
+	if err != nil {
+		return &InputError{err}
+	}
+	ofRack, err := u.linkRack(ctx)
+	if err != nil {
+		return err
+	}
+	u.env.Fill(u.urls, ofRack)
+	services, err := u.services(resources)
+	if err != nil {
+		return &InputError{err}
+	}
+	u.components = slices.Concat(resources, services)
+	return u.chooseProgram()
+}
+
+// chooseProgram tells the components with a health check where the program is
+// that runs it.
+func (u *up) chooseProgram() error {
+	for _, c := range u.components {
+		if c.spec.Health == nil {
+			continue
+		}
+		if u.program == "" {
+			version, err := readProgram(u.cfg.Program)
+			if err != nil {
+				return fmt.Errorf("%s: health check: %w", c, err)
+			}
+			u.program = u.programVolume(version)
+		}
+		c.spec.Health.Program = u.program
+	}
+	return nil
+}
+
+// chooseDNS returns the servers that containers are to ask.
+func (u *up) chooseDNS(ctx context.Context, node *registry.Node) ([]netip.Addr, error) {
+	if u.cfg.EngineDNS {
+		return nil, nil
+	}
+	var candidates []netip.Addr
+	for _, name := range []string{networkName(u.rack), defaultBridge} {
+		own, err := u.gateways(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		candidates = append(candidates, own...)
+	}
+	return nameservers(ctx, u.zone(), u.cfg.DNS, append(candidates, node.Addresses...))
+}
+
+// compare looks at what there is, and plans.
+func (u *up) compare(ctx context.Context) error {
+	have, err := u.containers(ctx)
+	if err != nil {
+		return err
+	}
+	byService := map[string]*component{}
+	for _, c := range u.components {
+		byService[c.service] = c
+	}
+	for _, e := range inStopOrder(have) {
+		if c := byService[e.service]; c != nil {
+			c.have = append(c.have, e)
+		} else {
+			u.gone = append(u.gone, e)
+			u.widen(e.component())
+		}
+	}
+	here := func(i *index.Instance) bool { return i.Node() == u.node }
+	for _, c := range u.components {
+		if node := elsewhere(u.index.Snapshot(), u.app, c.service, here); c.alone && node != "" {
+			return fmt.Errorf("%s: is run by node %s already, and two would each have data of their own: bring the app up there, or give its URL in the app's environment", c, node)
+		}
+		c.steps = plan(c.hash, c.count, c.alone, c.have, u.release)
+	}
+	return nil
+}
+
+// perform does what was planned: resources first, since services use them, and
+// last what is not wanted any more.
+func (u *up) perform(ctx context.Context) error {
+	made, err := u.ensureNetwork(ctx)
+	if err != nil {
+		return err
+	}
+	if made {
+		u.say("network", "made %s", networkName(u.rack))
+	}
+	if err := u.announce(ctx); err != nil {
+		return err
+	}
+	if n := slices.IndexFunc(u.components, func(c *component) bool { return c.spec.Health != nil && changes(c.steps) }); n >= 0 {
+		if err := u.installProgram(ctx, u.components[n].spec.Image); err != nil {
+			return err
+		}
+	}
+	for _, c := range u.components {
+		if err := u.take(ctx, c); err != nil {
+			return fmt.Errorf("%s: %w", c, err)
+		}
+		if err := u.declare(ctx, c); err != nil {
+			return err
+		}
+	}
+	if err := u.stopAll(ctx, u.gone, &u.progress); err != nil {
+		return err
+	}
+	if err := u.settle(ctx); err != nil {
+		return err
+	}
+	if err := u.dropPrograms(ctx, u.program); err != nil {
+		return err
+	}
+	for _, c := range u.components {
+		if err := u.dropImages(ctx, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}

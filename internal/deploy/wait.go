@@ -1,0 +1,191 @@
+package deploy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/pkg/stdcopy"
+
+	"github.com/rackdns/rackdns/internal/index"
+	"github.com/rackdns/rackdns/internal/registry"
+)
+
+const (
+	// look is the time between two looks at the index, which is in memory.
+	look = 20 * time.Millisecond
+	// settle is how long a container without a health check must have run to
+	// be trusted.
+	settle = time.Second
+	// firstSync is how long the registry has for its first list.
+	firstSync = 10 * time.Second
+	// logLines is how much is shown of what a container said before it ended.
+	logLines = 10
+)
+
+// follow opens the index and waits for its first picture.
+func follow(ctx context.Context, cfg registry.Config) (*index.Index, error) {
+	x, err := index.Open(index.Config{Registry: cfg, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return nil, err
+	}
+	x.Start()
+	timeout := time.NewTimer(firstSync)
+	defer timeout.Stop()
+	select {
+	case <-x.Synced():
+		return x, nil
+	case <-timeout.C:
+		err = fmt.Errorf("can't read the registry: a list of everything takes over %s", firstSync)
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	return nil, errors.Join(err, x.Close())
+}
+
+// registeredBy returns the node whose agent registers an engine's containers.
+func registeredBy(s *index.Snapshot, rack, engine string) (*registry.Node, error) {
+	for _, n := range s.Nodes() {
+		if n.Engine != engine {
+			continue
+		}
+		if n.Draining {
+			return nil, fmt.Errorf("node %s is being drained: its agent registers nothing", n.Node)
+		}
+		return n, nil
+	}
+	return nil, fmt.Errorf("no agent registers this engine's containers in rack %s: start rackdns agent or rackdns standalone", rack)
+}
+
+// instance returns what the index knows of a container, nil if nothing.
+func instance(s *index.Snapshot, app, service, id string) *index.Instance {
+	m := s.Lookup(service+"."+app, index.Asker{})
+	if m.Service == nil || m.Service.App() != app {
+		return nil
+	}
+	for _, i := range m.Service.Instances() {
+		if i.ID() == shortID(id) {
+			return i
+		}
+	}
+	return nil
+}
+
+// elsewhere returns the node of the first instance of the app that isn't one of
+// ours, "" if there is none. Only instances of a service count, if one is named.
+func elsewhere(s *index.Snapshot, app, service string, ours func(*index.Instance) bool) string {
+	a := s.App(app)
+	if a == nil {
+		return ""
+	}
+	for v := range s.Services(a) {
+		if service != "" && v.Name() != service {
+			continue
+		}
+		for _, i := range v.Instances() {
+			if !ours(i) {
+				return i.Node()
+			}
+		}
+	}
+	return ""
+}
+
+// trusted reports whether an instance can take the place of another one.
+func trusted(i *index.Instance) bool {
+	return i != nil && i.Serving() && (i.Health() != "" || time.Since(i.Started()) >= settle)
+}
+
+// exit is the end of a container that was to go on.
+type exit struct {
+	ended  <-chan container.WaitResponse
+	failed <-chan error
+}
+
+// awaitServing waits until a container serves. It fails if that takes too long
+// or, where the container's end is watched, if it ends.
+func (u *up) awaitServing(ctx context.Context, c *component, made *existing, end exit) error {
+	timeout := time.NewTimer(u.cfg.Timeout)
+	defer timeout.Stop()
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	for {
+		select {
+		case e := <-end.ended:
+			u.showLog(ctx, c, made)
+			return fmt.Errorf("container %s exited with code %d", made.name, e.StatusCode)
+		case err := <-end.failed:
+			return wrap(err, "wait for container "+made.name)
+		case <-timeout.C:
+			return u.notServing(ctx, c, made)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+			if trusted(instance(u.index.Snapshot(), u.app, c.service, made.id)) {
+				return nil
+			}
+		}
+	}
+}
+
+// notServing says why a container doesn't serve.
+func (u *up) notServing(ctx context.Context, c *component, made *existing) error {
+	i := instance(u.index.Snapshot(), u.app, c.service, made.id)
+	if i == nil {
+		return fmt.Errorf("container %s: no agent has registered it within %s: does that of node %s still run?", made.name, u.cfg.Timeout, u.node)
+	}
+	u.showLog(ctx, c, made)
+	why := "it is " + i.Status()
+	if i.Health() != "" {
+		why = "its health check says " + i.Health()
+		if said := u.lastCheck(ctx, made); said != "" {
+			why += ": " + said
+		}
+	}
+	return fmt.Errorf("container %s does not serve after %s: %s", made.name, u.cfg.Timeout, why)
+}
+
+// lastCheck returns what the last health check printed.
+func (u *up) lastCheck(ctx context.Context, made *existing) string {
+	is, err := u.ContainerInspect(ctx, made.id)
+	if err != nil || is.State == nil || is.State.Health == nil || len(is.State.Health.Log) == 0 {
+		return ""
+	}
+	log := is.State.Health.Log
+	lines := lastLines(log[len(log)-1].Output, 1)
+	return printable(strings.Join(lines, ""))
+}
+
+// showLog shows what a container said last, without a resource's password. It
+// is on its way out, so whatever is in the way of that is of no interest.
+func (u *up) showLog(ctx context.Context, c *component, made *existing) {
+	out, err := u.ContainerLogs(ctx, made.id, container.LogsOptions{ShowStdout: true, ShowStderr: true, Tail: fmt.Sprint(logLines)})
+	if err != nil {
+		return
+	}
+	defer out.Close()
+	var text bytes.Buffer
+	_, _ = stdcopy.StdCopy(&text, &text, out)
+	hidden := strings.NewReplacer(c.passwords()...)
+	for _, l := range lastLines(text.String(), logLines) {
+		u.say(c.name, "| %s", hidden.Replace(l))
+	}
+}
+
+// passwords returns those that a resource was given, each with what is to be
+// shown in its place.
+func (c *component) passwords() []string {
+	var all []string
+	for _, kv := range c.spec.Env {
+		name, value, _ := strings.Cut(kv, "=")
+		if c.resource && strings.HasSuffix(name, "PASSWORD") && value != "" {
+			all = append(all, value, "(password)")
+		}
+	}
+	return all
+}

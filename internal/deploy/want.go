@@ -1,0 +1,270 @@
+package deploy
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rackdns/rackdns/internal/manifest"
+	"github.com/rackdns/rackdns/internal/registry"
+	"github.com/rackdns/rackdns/internal/resource"
+)
+
+// component is a service or a resource of the app: what is wanted of it, and
+// what there is.
+type component struct {
+	// name is what the manifest calls it, service what its instances are
+	// registered as.
+	name, service string
+	resource      bool
+	// alone says that no two of its containers may run at a time.
+	alone bool
+	count int
+	// image is what it is called, once it is known.
+	image string
+	build *manifest.Build
+	spec  spec
+	hash  string
+	// environment returns the variables of a container of that release.
+	environment func(release string) ([]string, error)
+	have        []*existing
+	steps       []step
+}
+
+// String names it in errors.
+func (c *component) String() string {
+	if c.resource {
+		return "resource " + c.name
+	}
+	return "service " + c.name
+}
+
+// complete computes the hash of a component about which all else is known. The
+// release is none of what it is made of, but variables of the user's may be
+// called like it.
+func (c *component) complete() error {
+	var err error
+	if c.spec.Env, err = c.environment(""); err != nil {
+		return err
+	}
+	c.hash = c.spec.hash()
+	return nil
+}
+
+// zone is the domain of the rack.
+func (u *up) zone() string { return u.rack + "." + u.cfg.Suffix }
+
+func (u *up) labels(service string) map[string]string {
+	return map[string]string{labelRack: u.rack, labelApp: u.app, labelService: service}
+}
+
+// resourceInterval is the time between two checks of a resource. Those who wait
+// for it wait that long, where the engine knows no interval of its own for the
+// start.
+const (
+	resourceInterval = 2 * time.Second
+	resourceTimeout  = 2 * time.Second
+	resourceGrace    = time.Minute
+)
+
+// resources works out the components of the app's own resources, and what is to
+// be declared of all of them.
+func (u *up) resources(secrets map[string]string) ([]*component, error) {
+	var all []*component
+	for _, r := range u.cfg.Manifest.Resources {
+		at := fmt.Sprintf("%s:%d: resource %s", u.cfg.Manifest.File, r.Line, r.Name)
+		if u.byHand[r.Name] {
+			u.say(r.Name, "is elsewhere: it was declared with a URL")
+			continue
+		}
+		declared := &registry.Resource{App: u.app, Name: r.Name, Type: r.Type, Manager: registry.ManagerUp, Options: map[string]string{}}
+		u.declared.Resources[r.Name] = declared
+		if u.env.Outside(r.Name) {
+			// Its URL stays where the user has it: the secret, if there is one,
+			// is that of data which are here.
+			declared.Host, declared.Port = resource.Locate(u.env.Given[manifest.VariableOf(r.Name)+manifest.Suffixes[0]])
+			u.say(r.Name, "is elsewhere: the app's environment says where")
+			continue
+		}
+		kind := resource.Lookup(r.Type)
+		if kind == nil {
+			return nil, fmt.Errorf("%s: a resource of type %s can't be run here: the app's environment has to give its URL", at, r.Type)
+		}
+		host := r.Name + ".resource." + u.app + "." + u.zone()
+		made, err := kind.New(r.Options, keptPassword(secrets[r.Name], host))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", at, err)
+		}
+		if made.Image == "" {
+			u.say(r.Name, "a resource of type %s has no meaning here, and gives no variable", r.Type)
+			continue
+		}
+		all = append(all, u.resource(r, &made))
+		u.urls[r.Name] = made.URL(host)
+		declared.Port = made.Port
+		maps.Copy(declared.Options, made.Options)
+	}
+	return all, nil
+}
+
+// takeByHand takes resources of the manifest that somebody has declared by hand,
+// with a URL, for ones that are elsewhere, as if the app's environment said so.
+func (u *up) takeByHand(d *registry.Declared) {
+	u.byHand = map[string]bool{}
+	u.env.Given = maps.Clone(u.env.Given)
+	if u.env.Given == nil {
+		u.env.Given = map[string]string{}
+	}
+	for name, r := range d.Resources {
+		variable := manifest.VariableOf(name) + manifest.Suffixes[0]
+		url, ok := d.Secrets[name]
+		if _, given := u.env.Given[variable]; given || !ok || r.Manager == registry.ManagerUp {
+			continue
+		}
+		if !slices.ContainsFunc(u.cfg.Manifest.Resources, func(m manifest.Resource) bool { return m.Name == name }) {
+			continue
+		}
+		u.env.Given[variable] = url
+		u.byHand[name] = true
+	}
+}
+
+// keptPassword is the one of a URL that was made here before, else a new one.
+func keptPassword(url, host string) string {
+	if at, _ := resource.Locate(url); at == host {
+		if password, err := resource.PasswordOf(url); err == nil && password != "" {
+			return password
+		}
+	}
+	return resource.NewPassword()
+}
+
+func (u *up) resource(r manifest.Resource, made *resource.Spec) *component {
+	c := &component{
+		name: r.Name, service: resourceService(r.Type, r.Name), resource: true, alone: true, count: 1, image: made.Image,
+		environment: func(string) ([]string, error) { return made.Env, nil },
+	}
+	c.spec = spec{
+		Command: made.Command,
+		Labels:  u.labels(c.service),
+		Ports:   []string{portName(made.Port, registry.TCP)},
+		Health: &check{
+			URL:      probeURL("tcp", made.Port, ""),
+			Interval: resourceInterval, Timeout: resourceTimeout, Grace: resourceGrace,
+		},
+	}
+	c.spec.Labels[labelResource], c.spec.Labels[labelResourceName] = r.Type, r.Name
+	if made.Volume != "" {
+		c.spec.Volume, c.spec.Data = volumeName(u.rack, u.app, r.Name), made.Volume
+	}
+	return c
+}
+
+// services works out the components of the app's services.
+func (u *up) services(resources []*component) ([]*component, error) {
+	var all []*component
+	for n := range u.cfg.Manifest.Services {
+		s := &u.cfg.Manifest.Services[n]
+		at := fmt.Sprintf("%s:%d: service %s", u.cfg.Manifest.File, s.Line, s.Name)
+		for _, r := range resources {
+			if r.service == s.Name {
+				return nil, fmt.Errorf("%s: resource %s has that name too, by its type", at, r.name)
+			}
+		}
+		if _, ok := s.Labels[labelIgnore]; ok {
+			return nil, fmt.Errorf("%s: label %s: what is left out of DNS can't be seen to serve", at, labelIgnore)
+		}
+		if s.Build != nil {
+			if err := checkBuild(u.cfg.Dir, s.Build); err != nil {
+				return nil, fmt.Errorf("%s: build: %w", at, err)
+			}
+		}
+		c := u.service(s)
+		if _, err := c.environment(""); err != nil {
+			return nil, err
+		}
+		all = append(all, c)
+		u.declared.Services[s.Name] = u.declaration(s)
+		if err := u.declared.Services[s.Name].Check(); err != nil {
+			return nil, fmt.Errorf("%s: %w", at, err)
+		}
+	}
+	return all, nil
+}
+
+func (u *up) service(s *manifest.Service) *component {
+	c := &component{
+		name: s.Name, service: s.Name, count: s.Count, image: s.Image, build: s.Build,
+		environment: func(release string) ([]string, error) { return u.environmentOf(s.Name, release) },
+	}
+	c.spec = spec{Command: s.Command, Labels: maps.Clone(s.Labels), Published: !s.Internal}
+	if c.spec.Labels == nil {
+		c.spec.Labels = map[string]string{}
+	}
+	maps.Copy(c.spec.Labels, u.labels(s.Name))
+	if len(s.Links) > 0 {
+		c.spec.Labels[labelLinks] = strings.Join(s.Links, ",")
+	}
+	for _, p := range s.Ports {
+		c.spec.Ports = append(c.spec.Ports, portName(p.Number, p.Protocol))
+		if label := portLabel(p); schemeName(p) != "" && c.spec.Labels[label] == "" {
+			c.spec.Labels[label] = schemeName(p)
+		}
+	}
+	if s.Health != nil {
+		scheme := "http"
+		if s.Port.Scheme == "https" {
+			scheme = "https"
+		}
+		c.spec.Health = &check{
+			URL:      probeURL(scheme, s.Port.Number, s.Health.Path),
+			Interval: s.Health.Interval, Timeout: s.Health.Timeout, Grace: s.Health.Grace,
+		}
+	}
+	return c
+}
+
+func portName(number uint16, protocol string) string {
+	return strconv.Itoa(int(number)) + "/" + protocol
+}
+
+// schemeName is the name that a port has by its scheme, if that can be a name.
+func schemeName(p manifest.Port) string {
+	if !registry.IsLabel(p.Scheme) {
+		return ""
+	}
+	return p.Scheme
+}
+
+func portLabel(p manifest.Port) string {
+	label := "rackdns.port." + strconv.Itoa(int(p.Number))
+	if p.Protocol == registry.UDP {
+		label += "/" + registry.UDP
+	}
+	return label
+}
+
+// declaration is what the registry is told of a service.
+func (u *up) declaration(s *manifest.Service) *registry.Service {
+	d := &registry.Service{App: u.app, Service: s.Name, Namespace: u.app, Ports: []registry.ServicePort{}, Links: slices.Clone(s.Links), Resources: []string{}}
+	if ns := s.Labels[labelNamespace]; ns != "" {
+		d.Namespace = strings.ToLower(ns)
+	}
+	if d.Links == nil {
+		d.Links = []string{}
+	}
+	for _, p := range s.Ports {
+		d.Ports = append(d.Ports, registry.ServicePort{Name: schemeName(p), Protocol: p.Protocol, Container: p.Number, Scheme: p.Scheme})
+	}
+	for _, ref := range s.Resources {
+		name := ref.Name
+		if ref.Env != "" {
+			name += ":" + ref.Env
+		}
+		d.Resources = append(d.Resources, name)
+	}
+	return d
+}

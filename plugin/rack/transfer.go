@@ -1,0 +1,227 @@
+package rack
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+
+	"github.com/coredns/coredns/plugin/transfer"
+	"github.com/miekg/dns"
+
+	"github.com/rackdns/rackdns/internal/index"
+)
+
+var _ transfer.Transferer = (*Rack)(nil) //nolint:misspell // That is its name.
+
+var errNotSynced = errors.New("the registry was never read, or is out of reach for longer than max_stale")
+
+// Transfer implements the interface of the transfer plugin. A secondary has one answer for all
+// who ask it, so what it gets is what an asker gets of whom nothing is known.
+//
+// Changes are not kept, so an IXFR is answered with all of the zone, or with
+// its SOA record if the secondary is up to date (RFC 1995, section 2).
+func (r *Rack) Transfer(name string, serial uint32) (<-chan []dns.RR, error) {
+	z := r.zoneOf(name)
+	if z == nil {
+		return nil, transfer.ErrNotAuthoritative
+	}
+	s := r.Snapshot()
+	if s == nil {
+		return nil, fmt.Errorf("zone %s: %w", name, errNotSynced)
+	}
+	soa := r.soa(z, s)
+	ch := make(chan []dns.RR)
+	go func() {
+		defer close(ch)
+		ch <- []dns.RR{soa}
+		// Serials are compared in a circle (RFC 1982).
+		if serial != 0 && int32(serial-soa.Serial) >= 0 {
+			return
+		}
+		d := dump{Rack: r, of: z, s: s, ch: ch}
+		d.apex()
+		if z.forward {
+			d.forward()
+		} else {
+			d.reverse()
+		}
+		ch <- []dns.RR{soa}
+	}()
+	return ch, nil
+}
+
+// dump writes the records of a zone to a channel that somebody drains.
+type dump struct {
+	*Rack
+	of  *zone
+	s   *index.Snapshot
+	ch  chan<- []dns.RR
+	rrs []dns.RR
+}
+
+func (d *dump) header(name string, rrtype uint16) dns.RR_Header {
+	return dns.RR_Header{Name: name, Rrtype: rrtype, Class: dns.ClassINET, Ttl: d.ttl}
+}
+
+// flush sends what has been gathered.
+func (d *dump) flush() {
+	if len(d.rrs) > 0 {
+		d.ch <- d.rrs
+		d.rrs = nil
+	}
+}
+
+func (d *dump) apex() {
+	d.rrs = append(d.rrs, &dns.NS{Hdr: d.header(d.of.name, dns.TypeNS), Ns: d.of.ns})
+	if within(d.of.ns, d.of.name) {
+		ips := d.configuredAddrs(false)
+		if len(ips) == 0 {
+			ips = d.nodeAddrs(d.s)
+		}
+		for _, ip := range ips {
+			d.rrs = append(d.rrs, addrRR(d.of.ns, ip, d.ttl))
+		}
+	}
+	d.flush()
+}
+
+// forward writes all names of the rack, those by namespace too.
+func (d *dump) forward() {
+	for r := range d.s.Resources() {
+		d.resource(r.Name+".resource."+d.of.name, r)
+	}
+	d.flush()
+	for name, app := range d.s.Names() {
+		base := name + "." + d.of.name
+		for v := range d.s.Services(app) {
+			d.service(v.Name()+"."+base, v)
+			d.flush()
+		}
+		for r := range app.Resources() {
+			d.resource(r.Name+".resource."+base, r)
+		}
+		for label, r := range app.Databases() {
+			d.resource(label+"."+base, r)
+		}
+		d.flush()
+	}
+}
+
+// service writes a service, its instances, and its ports by name and number.
+func (d *dump) service(name string, v *index.Service) {
+	endpoints := v.Endpoints(index.Asker{})
+	d.addresses(name, endpoints)
+	named := map[string][]dns.RR{}
+	for n := range endpoints {
+		e := endpoints[n]
+		target := e.ID() + "." + name
+		d.addresses(target, endpoints[n:n+1])
+		var numbers []uint16
+		ports := e.Ports()
+		for i := range ports {
+			number := e.Number(&ports[i])
+			if number == 0 {
+				continue
+			}
+			if !slices.Contains(numbers, number) {
+				numbers = append(numbers, number)
+				d.srv(name, e, number, target)
+				d.srv(target, e, number, target)
+			}
+			for _, owner := range portNames(&ports[i], name) {
+				named[owner] = d.appendSRV(named[owner], owner, e, number, target)
+			}
+		}
+	}
+	for _, rrs := range named {
+		d.rrs = append(d.rrs, rrs...)
+	}
+}
+
+// portNames are the names below a service's at which a port is found.
+func portNames(p *index.Port, service string) []string {
+	proto := "._tcp."
+	if p.UDP {
+		proto = "._udp."
+	}
+	number := strconv.Itoa(int(p.Container))
+	names := []string{"_" + number + proto + service}
+	if p.Name() != "" && p.Name() != number {
+		names = append(names, "_"+p.Name()+proto+service)
+	}
+	return names
+}
+
+// srv adds an SRV record, unless a name is longer than names can be.
+func (d *dump) srv(owner string, e index.Endpoint, number uint16, target string) {
+	d.rrs = d.appendSRV(d.rrs, owner, e, number, target)
+}
+
+func (d *dump) appendSRV(rrs []dns.RR, owner string, e index.Endpoint, number uint16, target string) []dns.RR {
+	if len(owner) > longest || len(target) > longest {
+		return rrs
+	}
+	is := &dns.SRV{Hdr: d.header(owner, dns.TypeSRV), Priority: e.Priority(), Weight: e.Weight(), Port: number, Target: target}
+	if slices.ContainsFunc(rrs, func(rr dns.RR) bool { return dns.IsDuplicate(rr, is) }) {
+		return rrs
+	}
+	return append(rrs, is)
+}
+
+// addresses adds the addresses of endpoints, each once.
+func (d *dump) addresses(owner string, endpoints []index.Endpoint) {
+	if len(owner) > longest {
+		return
+	}
+	for _, v6 := range []bool{false, true} {
+		for _, c := range candidates(nil, endpoints, v6) {
+			if ip, ok := netip.AddrFromSlice(address(&endpoints[c.at], v6)); ok {
+				d.rrs = append(d.rrs, addrRR(owner, ip, d.ttl))
+			}
+		}
+	}
+}
+
+// resource writes what a resource's name has. Nothing may stand beside a CNAME
+// in a zone file, so the port of an outside host is left out.
+func (d *dump) resource(owner string, r *index.Resource) {
+	if len(owner) > longest {
+		return
+	}
+	endpoints := r.Endpoints(index.Asker{})
+	if host := r.OutsideHost(); host != "" {
+		d.rrs = append(d.rrs, &dns.CNAME{Hdr: d.header(owner, dns.TypeCNAME), Target: host})
+		return
+	}
+	if r.Addr.IsValid() {
+		d.rrs = append(d.rrs, addrRR(owner, r.Addr, d.ttl))
+		if r.Port != 0 {
+			d.rrs = append(d.rrs, &dns.SRV{Hdr: d.header(owner, dns.TypeSRV), Port: r.Port, Weight: 1, Target: owner})
+		}
+		return
+	}
+	d.addresses(owner, endpoints)
+	match := &index.Match{Kind: index.Target, Resource: r}
+	for _, e := range endpoints {
+		ports := e.Ports()
+		for n := range ports {
+			if number := e.Number(&ports[n]); number != 0 && match.Wants(&ports[n]) {
+				d.srv(owner, e, number, e.ID()+"."+e.Service()+"."+e.App()+"."+d.of.name)
+			}
+		}
+	}
+}
+
+// reverse writes the addresses that are in a reverse zone.
+func (d *dump) reverse() {
+	for ip := range d.s.Addresses() {
+		owner, err := dns.ReverseAddr(ip.String())
+		if err != nil || !within(owner, d.of.name) {
+			continue
+		}
+		d.rrs = append(d.rrs, pointers(d.s.Reverse(ip), d.header(owner, dns.TypePTR), d.base)...)
+		d.flush()
+	}
+}

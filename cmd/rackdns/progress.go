@@ -1,0 +1,26 @@
+package main
+
+import (
+	"fmt"
+	"io"
+)
+
+// report says on w what is done, and when it is done, that it is: with what do
+// returns, if anything. An error is left to the caller.
+func report(w io.Writer, what string, do func() (string, error)) error {
+	if _, err := fmt.Fprintf(w, "%s... ", what); err != nil {
+		return err
+	}
+	result, err := do()
+	end := "OK"
+	switch {
+	case err != nil:
+		end = "failed"
+	case result != "":
+		end = "OK, " + result
+	}
+	if _, werr := fmt.Fprintln(w, end); err == nil {
+		err = werr
+	}
+	return err
+}

@@ -1,0 +1,205 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rackdns/rackdns/internal/agent"
+	"github.com/rackdns/rackdns/internal/index"
+	"github.com/rackdns/rackdns/internal/registry"
+	"github.com/rackdns/rackdns/internal/resolve"
+	"github.com/rackdns/rackdns/plugin/shortname"
+)
+
+// addressAuto is the value of --address that means: whichever can be reached.
+const addressAuto = "auto"
+
+// resolver is the command resolve.
+type resolver struct {
+	zoneFlags
+	from, node, docker string
+	address            choice
+	routable           []string
+	// anyNode says that no node was given.
+	anyNode bool
+}
+
+func resolveCommand() *cobra.Command {
+	r := &resolver{address: choice{value: addressAuto, of: []string{addressAuto, registry.AddressHost, registry.AddressContainer}}}
+	var out output
+	cmd := &cobra.Command{
+		Use:   "resolve NAME",
+		Short: "Say which endpoints an asker is told for a name, and why",
+		Long: `Say which endpoints an asker is told for a name, and of each other instance why
+it is left out. It is what the DNS server on the asker's node answers from the
+same registry.
+
+NAME is a full name, a short one (web.shop), or one of the asker's own app
+(web). The asker is an address or a container, by its ID or its name; without
+--from it is a stranger, as any other host is. Give --address and --routable as
+they are in the Corefile.`,
+		Example: `  rackdns resolve web.shop.acme.convox
+  rackdns resolve web.shop --from 127.0.0.1
+  rackdns resolve web --from shop-worker-1
+  rackdns resolve _http._tcp.web.shop --from 9f2c61d0a7be -o json`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 || args[0] == "" {
+				return usagef("%s takes one name; see %[1]s --help", cmd.CommandPath())
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			// The environment says which node this host is, a flag which is meant.
+			r.anyNode = r.node == os.Getenv(environment("node"))
+			res, err := r.run(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			if out.json {
+				return printJSON(cmd.OutOrStdout(), res)
+			}
+			return printResult(cmd.OutOrStdout(), &res, r.remark(args[0]))
+		},
+	}
+	cmd.ValidArgsFunction = completeNames(&r.zoneFlags)
+	r.add(cmd.Flags())
+	cmd.Flags().StringVar(&r.from, "from", "", "who asks: an address, or a container's ID or name (default a stranger)")
+	cmd.Flags().StringVar(&r.node, "node", "", "node whose DNS server is asked (default the container's, else this host)")
+	cmd.Flags().StringVar(&r.docker, "docker", "", "address of the Docker Engine that knows the container's name (default as for the docker command)")
+	cmd.Flags().Var(&r.address, "address", "endpoints that the server hands out")
+	cmd.Flags().StringSliceVar(&r.routable, "routable", nil, "networks that everybody can reach, by name or ID")
+	out.add(cmd.Flags())
+	return cmd
+}
+
+func (r *resolver) run(ctx context.Context, name string) (resolve.Result, error) {
+	zone, err := r.zone()
+	if err != nil {
+		return resolve.Result{}, err
+	}
+	node, err := nodeName(r.node)
+	if err != nil {
+		return resolve.Result{}, err
+	}
+	if err := checkDocker(r.docker); err != nil {
+		return resolve.Result{}, err
+	}
+	rack, err := r.rackAt(ctx, node, zone)
+	if err != nil {
+		return resolve.Result{}, err
+	}
+	if r.from == "" {
+		return rack.Resolve(name, rack.Stranger())
+	}
+	if ip, err := netip.ParseAddr(r.from); err == nil {
+		return rack.Resolve(name, rack.At(ip))
+	}
+	i, err := r.container(ctx, rack)
+	switch {
+	case err != nil:
+		return resolve.Result{}, fmt.Errorf("--from: %w", err)
+	case i == nil:
+		return rack.Resolve(name, rack.Unregistered(r.from))
+	case i.Node() != node && i.Node() != registry.NodeAPI && r.anyNode:
+		// A container asks the server of its own node.
+		if rack, err = r.rackAt(ctx, i.Node(), zone); err != nil {
+			return resolve.Result{}, err
+		}
+	}
+	return rack.Resolve(name, rack.Of(i))
+}
+
+// rackAt returns the rack as the server of a node sees it.
+func (r *resolver) rackAt(ctx context.Context, node, zone string) (resolve.Rack, error) {
+	o := index.Options{Node: node, Address: r.address.value, Routable: r.routable}
+	if o.Address == addressAuto {
+		o.Address = registry.AddressAuto
+	}
+	s, err := r.snapshot(ctx, o)
+	return resolve.Rack{Snapshot: s, Node: node, Name: r.Rack, Zone: zone}, err
+}
+
+// container returns the instance that --from names, nil for a container that is
+// not registered.
+func (r *resolver) container(ctx context.Context, rack resolve.Rack) (*index.Instance, error) {
+	if i, err := rack.Instance(r.from); i != nil || err != nil {
+		return i, err
+	}
+	// Alone, since an ID is all that is wanted and no address for others.
+	x, err := agent.Explain(ctx, agent.Config{DockerHost: r.docker, Node: rack.Node, Alone: true, Logger: setUpLog()}, r.from)
+	if err != nil {
+		return nil, fmt.Errorf("neither an address nor the ID of an instance; %w", err)
+	}
+	return rack.Instance(x.ID)
+}
+
+// remark says what there is to know of a short name.
+func (r *resolver) remark(name string) string {
+	name = strings.ToLower(strings.TrimSuffix(name, "."))
+	namespace := name[strings.LastIndexByte(name, '.')+1:]
+	if namespace == name || strings.HasSuffix(name, "."+cleanSuffix(r.suffix)) || !shortname.NeedsListing(namespace) {
+		return ""
+	}
+	return fmt.Sprintf("The world has names in %s., too, so a server answers %s. only where that namespace is listed.", namespace, name)
+}
+
+func printResult(w io.Writer, res *resolve.Result, remark string) error {
+	if _, err := fmt.Fprintf(w, "%s, asked %s\n", res.Name, printable(res.Asker.String())); err != nil {
+		return err
+	}
+	var t table
+	for _, i := range res.Instances {
+		addInstance(&t, &i)
+	}
+	switch h := res.Host; {
+	case h != nil && h.CNAME != "":
+		t.add("told", "CNAME "+h.CNAME, portOf(h.Port), "is the outside host that was declared")
+	case h != nil:
+		t.add("told", h.Address.String(), portOf(h.Port), "is the address that was declared")
+	case res.Remark != "":
+		t.add("nothing: " + res.Remark)
+	}
+	if err := t.print(w, "  "); err != nil || remark == "" {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\n%s\n", remark)
+	return err
+}
+
+func portOf(port uint16) string {
+	if port == 0 {
+		return "no port"
+	}
+	return fmt.Sprintf("port %d", port)
+}
+
+// addInstance adds a row for each endpoint.
+func addInstance(t *table, i *resolve.Instance) {
+	if !i.Told {
+		t.add("left", i.ID, i.Node, "", "", i.Why)
+		return
+	}
+	why := i.Why
+	if len(i.Unpublished) > 0 {
+		why += ", but for " + strings.Join(i.Unpublished, ", ")
+	}
+	for _, e := range i.Endpoints {
+		where, port := e.Address.String(), e.Protocol
+		if e.Port == 0 {
+			port = "no port"
+		} else {
+			where = net.JoinHostPort(where, fmt.Sprint(e.Port))
+		}
+		if e.Name != "" {
+			port += " (" + e.Name + ")"
+		}
+		t.add("told", i.ID, i.Node, where, port, why)
+	}
+}

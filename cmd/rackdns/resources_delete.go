@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rackdns/rackdns/internal/registry"
+)
+
+func resourceDeleteCommand() *cobra.Command {
+	var (
+		c       change
+		volumes bool
+	)
+	cmd := &cobra.Command{
+		Use:   "delete NAME",
+		Short: "Remove a resource that nothing is linked to",
+		Long: `Remove a resource that nothing is linked to, with its credentials. If it is run
+here its container goes too; its data only with --volumes. Where the engine that
+ran it is gone for good, --docker off removes what is left.`,
+		Example: `  rackdns resources delete postgres-8458
+  rackdns resources delete postgres-8458 --volumes`,
+		Args: oneWord("resource"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := c.take(args[0]); err != nil {
+				return err
+			}
+			client, err := c.open()
+			if err != nil {
+				return err
+			}
+			defer func() { _ = client.Close() }()
+			return report(cmd.OutOrStdout(), "Deleting "+c.name, func() (string, error) {
+				return "", c.delete(cmd.Context(), client, volumes)
+			})
+		},
+	}
+	c.add(cmd.Flags())
+	c.docker.add(cmd.Flags())
+	cmd.Flags().BoolVar(&volumes, "volumes", false, "remove its data, too")
+	return cmd
+}
+
+// delete removes the declaration first, since only that can be done at once
+// with finding out that nothing is linked.
+func (c *change) delete(ctx context.Context, client *registry.Client, volumes bool) error {
+	d, err := client.Declared(ctx, c.app, true)
+	if err != nil {
+		return err
+	}
+	if _, marked := d.Secrets[c.name]; marked && c.app == "" && d.Resources[c.name] == nil {
+		return c.sweep(ctx, client)
+	}
+	r, err := c.unlinked(d)
+	if err == nil {
+		err = c.notUps(r)
+	}
+	if err != nil {
+		return err
+	}
+	e, err := c.engine(ctx, r)
+	if err != nil {
+		return err
+	}
+	if e == nil {
+		return c.undeclare(ctx, client)
+	}
+	defer func() { _ = e.Close() }()
+	return alone(ctx, client, c.name, func(ctx context.Context) error {
+		if err := c.undeclare(ctx, client); err != nil {
+			return err
+		}
+		if err := e.Remove(ctx, c.name, volumes); err != nil {
+			return fmt.Errorf("resource %s: is deleted, but what ran for it is not: %w", c.name, err)
+		}
+		return nil
+	})
+}
+
+func (c *change) undeclare(ctx context.Context, client *registry.Client) error {
+	return client.Edit(ctx, c.app, func(d *registry.Declared) error {
+		_, err := c.unlinked(d)
+		delete(d.Resources, c.name)
+		delete(d.Secrets, c.name)
+		return err
+	})
+}
+
+// sweep removes what a creation has left that was cut off.
+func (c *change) sweep(ctx context.Context, client *registry.Client) error {
+	return alone(ctx, client, c.name, func(ctx context.Context) error {
+		d, err := client.Declared(ctx, "", false)
+		if err != nil {
+			return err
+		}
+		if d.Resources[c.name] != nil {
+			return fmt.Errorf("resource %s: somebody else has made it meanwhile", c.name)
+		}
+		if c.docker.host != dockerOff {
+			e, err := c.docker.open(c.Rack)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = e.Close() }()
+			// Nobody has ever used the data.
+			if err := e.Remove(ctx, c.name, true); err != nil {
+				return err
+			}
+		}
+		return forget(ctx, client, c.name)
+	})
+}
+
+// unlinked returns the resource if nobody uses it.
+func (c *change) unlinked(d *registry.Declared) (*registry.Resource, error) {
+	r, err := c.find(d, c.name)
+	if err != nil {
+		return nil, err
+	}
+	links := slices.Clone(r.Links)
+	for _, v := range d.Services {
+		for _, uses := range v.Resources {
+			if name, _, _ := strings.Cut(uses, ":"); name == c.name {
+				links = append(links, v.App+"/"+v.Service)
+			}
+		}
+	}
+	if len(links) == 0 {
+		return r, nil
+	}
+	slices.Sort(links)
+	return nil, fmt.Errorf("resource %s: is linked to %s; unlink it first", c.name, strings.Join(slices.Compact(links), ", "))
+}

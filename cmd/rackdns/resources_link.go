@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rackdns/rackdns/internal/registry"
+)
+
+// resourceLinkCommand returns link, or unlink.
+func resourceLinkCommand(link bool) *cobra.Command {
+	var reg registryFlags
+	cmd := &cobra.Command{
+		Use:   "link NAME APP[/SERVICE]",
+		Short: "Give a resource of the rack to an app, or to one service of it",
+		Example: `  rackdns resources link postgres-8458 shop
+  rackdns resources link postgres-8458 shop/web`,
+	}
+	doing, preposition := "Linking", "to"
+	if !link {
+		cmd.Use, cmd.Short = "unlink NAME APP[/SERVICE]", "Take a resource of the rack from an app, or from one service of it"
+		cmd.Example = strings.ReplaceAll(cmd.Example, " link ", " unlink ")
+		doing, preposition = "Unlinking", "from"
+	}
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) != 2 {
+			return usagef("%s takes a resource and an app, or a service of it; see %[1]s --help", cmd.CommandPath())
+		}
+		return checkLink(args[0], args[1])
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		client, err := reg.open()
+		if err != nil {
+			return err
+		}
+		defer func() { _ = client.Close() }()
+		name, to := args[0], args[1]
+		return report(cmd.OutOrStdout(), fmt.Sprintf("%s %s %s %s", doing, name, preposition, to), func() (string, error) {
+			return "", editLinks(cmd.Context(), client, name, to, link)
+		})
+	}
+	reg.add(cmd.Flags())
+	return cmd
+}
+
+func checkLink(name, to string) error {
+	for _, arg := range []string{name, strings.ReplaceAll(to, "/", "")} {
+		if err := notURL("link", arg); err != nil {
+			return err
+		}
+	}
+	app, service, ofService := strings.Cut(to, "/")
+	for _, err := range []error{registry.CheckLabel("resource", name), registry.CheckApp("app", app)} {
+		if err != nil {
+			return usageError{err}
+		}
+	}
+	if !ofService {
+		return nil
+	}
+	if err := registry.CheckLabel("service", service); err != nil {
+		return usageError{err}
+	}
+	return nil
+}
+
+func editLinks(ctx context.Context, client *registry.Client, name, to string, link bool) error {
+	rack := resourceFlags{}
+	rack.Rack = client.Layout().Rack()
+	return client.Edit(ctx, "", func(d *registry.Declared) error {
+		r, err := rack.find(d, name)
+		if err != nil {
+			return err
+		}
+		is := slices.Contains(r.Links, to)
+		switch {
+		case link && !is:
+			r.Links = append(r.Links, to)
+			slices.Sort(r.Links)
+		case !link && !is:
+			return fmt.Errorf("resource %s: is not linked to %s", name, to)
+		case !link:
+			r.Links = slices.DeleteFunc(r.Links, func(l string) bool { return l == to })
+		}
+		return nil
+	})
+}

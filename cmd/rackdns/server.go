@@ -1,0 +1,166 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/coredns/caddy"
+	"github.com/coredns/coredns/core/dnsserver"
+	// Registers CoreDNS as a server type.
+	_ "github.com/coredns/coredns/coremain"
+
+	"github.com/rackdns/rackdns/internal/registry"
+)
+
+// resolvConf is where the system says which DNS servers it asks.
+const resolvConf = "/etc/resolv.conf"
+
+// dnsServer is a CoreDNS inside this process.
+type dnsServer struct{ instance *caddy.Instance }
+
+func startDNS(corefile string) (*dnsServer, error) {
+	if err := setDirectives(); err != nil {
+		return nil, err
+	}
+	dnsserver.Quiet, caddy.Quiet = true, true
+	instance, err := caddy.Start(caddy.CaddyfileInput{
+		Contents: []byte(corefile), Filepath: "standalone", ServerTypeName: "dns",
+	})
+	if err != nil {
+		return nil, fmt.Errorf("DNS server: %w", err)
+	}
+	return &dnsServer{instance}, nil
+}
+
+// stop ends the server; Instance.Stop alone would leave its plugins running.
+func (d *dnsServer) stop() error {
+	errs := d.instance.ShutdownCallbacks()
+	return errors.Join(append(errs, d.instance.Stop())...)
+}
+
+// checkPortsFree finds out before anything has been started.
+func checkPortsFree(addresses []string) error {
+	for _, address := range addresses {
+		udp, err := net.ListenPacket("udp", address)
+		if err == nil {
+			_ = udp.Close()
+			var tcp net.Listener
+			if tcp, err = net.Listen("tcp", address); err == nil {
+				_ = tcp.Close()
+				continue
+			}
+		}
+		switch {
+		case errors.Is(err, syscall.EADDRINUSE):
+			return fmt.Errorf("DNS address %s is in use: choose another with --dns", address)
+		case errors.Is(err, syscall.EACCES):
+			return fmt.Errorf("DNS address %s: only root may listen there: choose a port over 1023 with --dns", address)
+		case errors.Is(err, syscall.EADDRNOTAVAIL):
+			return fmt.Errorf("DNS address %s: this host has no such address: choose another with --dns", address)
+		}
+		return fmt.Errorf("DNS address %s (--dns): %w", address, err)
+	}
+	return nil
+}
+
+// corefile returns the configuration of the DNS server: the rack's zone, its
+// short names, and everything else from where the system would get it.
+func (s *standalone) corefile(etcd, node string) string {
+	byPort := map[string][]string{}
+	var ports []string
+	for _, address := range s.dns {
+		host, port := splitListen(address)
+		if byPort[port] == nil {
+			ports = append(ports, port)
+		}
+		byPort[port] = append(byPort[port], host)
+	}
+	upstreams := s.upstreams()
+	var b strings.Builder
+	for _, port := range ports {
+		hosts := strings.Join(byPort[port], " ")
+		fmt.Fprintf(&b, ".:%s {\n  bind %s\n  errors\n", port, hosts)
+		fmt.Fprintf(&b, "  rack %s {\n    etcd %s\n    node %s\n  }\n  shortname @rack {\n", s.zone(), etcd, node)
+		for _, ns := range s.namespaces {
+			fmt.Fprintf(&b, "    namespaces %s\n", ns)
+		}
+		b.WriteString("  }\n")
+		if len(upstreams) > 0 {
+			fmt.Fprintf(&b, "  cache\n  forward . %s\n", strings.Join(upstreams, " "))
+		}
+		b.WriteString("}\n")
+	}
+	return b.String()
+}
+
+// checkNamespaces puts the namespaces in the form in which the registry has
+// them, once each.
+func (s *standalone) checkNamespaces() error {
+	for n, ns := range s.namespaces {
+		s.namespaces[n] = strings.ToLower(ns)
+		if err := registry.CheckApp("--namespaces", s.namespaces[n]); err != nil {
+			return usageError{err}
+		}
+	}
+	slices.Sort(s.namespaces)
+	s.namespaces = slices.Compact(s.namespaces)
+	return nil
+}
+
+// upstreams are the system's DNS servers, without this one, which would ask
+// itself for ever.
+func (s *standalone) upstreams() []string {
+	f, err := os.Open(resolvConf)
+	if err != nil {
+		s.log.Warn("no DNS servers to forward to: other names are refused", "error", err)
+		return nil
+	}
+	defer func() { _ = f.Close() }()
+	var found []string
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		fields := strings.Fields(lines.Text())
+		if len(fields) < 2 || fields[0] != "nameserver" {
+			continue
+		}
+		ip, err := netip.ParseAddr(fields[1])
+		if err == nil && !s.listensAt(netip.AddrPortFrom(ip, 53)) {
+			found = append(found, ip.String())
+		}
+	}
+	if len(found) == 0 {
+		s.log.Warn("no DNS servers to forward to: other names are refused", "file", resolvConf)
+	}
+	return found
+}
+
+func (s *standalone) listensAt(server netip.AddrPort) bool {
+	return slices.ContainsFunc(s.dns, func(address string) bool {
+		listen, err := netip.ParseAddrPort(address)
+		return err == nil && listen.Port() == server.Port() &&
+			(listen.Addr() == server.Addr() || listen.Addr().IsUnspecified() && isOwn(server.Addr()))
+	})
+}
+
+func isOwn(ip netip.Addr) bool {
+	addrs, err := net.InterfaceAddrs()
+	return err == nil && slices.ContainsFunc(addrs, func(a net.Addr) bool {
+		p, err := netip.ParsePrefix(a.String())
+		return err == nil && p.Addr() == ip
+	})
+}
+
+// splitListen splits an address that has been checked.
+func splitListen(address string) (host, port string) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return address, ""
+	}
+	return host, port
+}

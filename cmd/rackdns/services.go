@@ -1,0 +1,104 @@
+package main
+
+import (
+	"cmp"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rackdns/rackdns/internal/convox"
+	"github.com/rackdns/rackdns/internal/index"
+)
+
+func servicesCommand() *cobra.Command {
+	var (
+		reg zoneFlags
+		out output
+	)
+	cmd := &cobra.Command{
+		Use:   "services [APP]",
+		Short: "List the services of an app, or of all, with their names in DNS",
+		Long: `List the services of an app, or of all, with their names in DNS.
+
+PORTS are those of the containers, on both sides of the colon, since a name
+leads to the containers themselves. A service without a port has no DOMAIN and
+comes last: it is there, but nothing can connect to it.`,
+		Example: `  rackdns services shop
+  rackdns services shop | sed -n 2p | awk '{print $2}'
+  rackdns services -o json`,
+		Args: oneApp,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			zone, err := reg.zone()
+			if err != nil {
+				return err
+			}
+			s, err := reg.snapshot(cmd.Context(), index.Options{})
+			if err != nil {
+				return err
+			}
+			apps, err := chosenApps(s, args)
+			if err != nil {
+				return err
+			}
+			all := []convox.Service{}
+			for _, a := range apps {
+				all = append(all, convox.Services(s, a, zone)...)
+			}
+			if out.json {
+				return printJSON(cmd.OutOrStdout(), all)
+			}
+			return printServices(cmd.OutOrStdout(), all, len(args) == 0)
+		},
+	}
+	cmd.ValidArgsFunction = completeApps(&reg.registryFlags, 1)
+	reg.add(cmd.Flags())
+	out.add(cmd.Flags())
+	return cmd
+}
+
+// printServices prints the table that `convox services` does, which has no app.
+func printServices(w io.Writer, all []convox.Service, withApp bool) error {
+	var t table
+	row := func(app string, cells ...string) {
+		if withApp {
+			cells = append([]string{app}, cells...)
+		}
+		t.add(cells...)
+	}
+	row("APP", "SERVICE", "DOMAIN", "PORTS")
+	// Scripts take the name in the second line: it is one if there is any.
+	slices.SortStableFunc(all, func(x, y convox.Service) int {
+		return cmp.Or(cmp.Compare(x.App, y.App), min(len(y.Domain), 1)-min(len(x.Domain), 1))
+	})
+	for _, v := range all {
+		ports := make([]string, len(v.Ports))
+		for n, p := range v.Ports {
+			ports[n] = p.String()
+		}
+		row(v.App, v.Name, v.Domain, strings.Join(ports, " "))
+	}
+	return t.print(w, "")
+}
+
+// oneApp checks that there is one argument at most.
+func oneApp(cmd *cobra.Command, args []string) error {
+	if len(args) > 1 || slices.Contains(args, "") {
+		return usagef("%s takes one app, or none for all; see %[1]s --help", cmd.CommandPath())
+	}
+	return nil
+}
+
+// chosenApps returns the app that is given, by its name or its namespace, else
+// all.
+func chosenApps(s *index.Snapshot, args []string) ([]*index.App, error) {
+	if len(args) == 0 {
+		return slices.Collect(s.Apps()), nil
+	}
+	a, err := s.AppNamed(strings.ToLower(args[0]))
+	if err != nil {
+		return nil, err
+	}
+	return []*index.App{a}, nil
+}

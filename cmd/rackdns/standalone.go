@@ -1,0 +1,252 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rackdns/rackdns/internal/agent"
+	"github.com/rackdns/rackdns/internal/heap"
+	"github.com/rackdns/rackdns/internal/registry"
+	"github.com/rackdns/rackdns/internal/registry/embedded"
+)
+
+// dockerOff is the value of --docker that means: no agent.
+const dockerOff = "off"
+
+// firstList is how long DNS waits for the first list of containers, so that it
+// never says what was true before a restart.
+const firstList = 5 * time.Second
+
+// standalone is a whole rack in one process.
+type standalone struct {
+	rack, suffix string
+	dns          []string
+	// namespaces are apps whose short names the world knows too.
+	namespaces []string
+	etcdListen string
+	data       string
+	node       nodeFlags
+	http       httpFlag
+
+	log *slog.Logger
+	// answers says that the DNS server is there.
+	answers atomic.Bool
+}
+
+func standaloneCommand() *cobra.Command {
+	s := &standalone{}
+	cmd := &cobra.Command{
+		Use:   "standalone",
+		Short: "Run a whole rack on this host: registry, DNS server and agent",
+		Example: `  rackdns standalone
+  rackdns standalone --rack acme --dns 127.0.0.1:1053 --dns 172.17.0.1:53`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := s.http.check(cmd.Flags()); err != nil {
+				return err
+			}
+			return s.run(cmd.Context())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&s.rack, "rack", "local", "name of the rack")
+	f.StringVar(&s.suffix, "suffix", "convox", "domain of the rack: its zone is <rack>.<suffix>")
+	f.StringSliceVar(&s.dns, "dns", []string{"127.0.0.1:1053"}, "where to answer DNS queries; can be there several times")
+	f.StringSliceVar(&s.namespaces, "namespaces", nil, "namespaces with short names though the world knows them too, such as shop or dev; can be there several times")
+	f.StringVar(&s.etcdListen, "etcd-listen", "127.0.0.1:2379", "where the registry's etcd listens")
+	f.StringVar(&s.data, "data", "", "directory for the registry's data (default "+defaultData()+")")
+	s.node.add(f, "address of the Docker Engine, or \""+dockerOff+"\" (default as for the docker command)")
+	s.http.addHTTP(f)
+	return cmd
+}
+
+// defaultData is where a system's or a user's programs keep their state.
+func defaultData() string {
+	if os.Geteuid() == 0 {
+		return "/var/lib/rackdns"
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "rackdns-data"
+	}
+	return filepath.Join(home, ".local", "share", "rackdns")
+}
+
+// agentConfig checks all flags.
+func (s *standalone) agentConfig() (agent.Config, error) {
+	if err := registry.CheckLabel("--rack", s.rack); err != nil {
+		return agent.Config{}, usageError{err}
+	}
+	if err := checkSuffix(s.suffix); err != nil {
+		return agent.Config{}, err
+	}
+	if len(s.dns) == 0 {
+		return agent.Config{}, usagef("--dns: is empty")
+	}
+	for _, address := range s.dns {
+		if err := checkListen("dns", address); err != nil {
+			return agent.Config{}, err
+		}
+	}
+	if err := s.checkNamespaces(); err != nil {
+		return agent.Config{}, err
+	}
+	if err := checkListen("etcd-listen", s.etcdListen); err != nil {
+		return agent.Config{}, err
+	}
+	if s.data == "" {
+		s.data = defaultData()
+	}
+	flags := s.node
+	if flags.docker == dockerOff {
+		flags.docker = ""
+	}
+	return flags.config()
+}
+
+func (s *standalone) run(ctx context.Context) (err error) {
+	cfg, err := s.agentConfig()
+	if err != nil {
+		return err
+	}
+	s.log = setUpLog()
+	defer heap.Floor(heap.DefaultFloor)()
+	cfg.Logger, cfg.Alone = s.log, true
+	if err := checkPortsFree(s.dns); err != nil {
+		return err
+	}
+	endHTTP, err := s.http.serve(func() string {
+		if s.answers.Load() {
+			return ""
+		}
+		return "the DNS server"
+	}, s.log)
+	if err != nil {
+		return err
+	}
+	defer endHTTP()
+	etcd, err := embedded.Start(ctx, embedded.Config{Dir: s.data, Listen: s.etcdListen})
+	var inUse *embedded.InUseError
+	switch {
+	case errors.As(err, &inUse):
+		return fmt.Errorf("%w: choose another with --etcd-listen", inUse)
+	case ctx.Err() != nil:
+		return nil
+	case err != nil:
+		return fmt.Errorf("--data: %w", err)
+	}
+	defer func() { err = errors.Join(err, etcd.Close()) }()
+	return s.runWith(ctx, etcd, cfg)
+}
+
+// runWith runs the agent and the DNS server over a registry that is there.
+func (s *standalone) runWith(ctx context.Context, etcd *embedded.Member, cfg agent.Config) (err error) {
+	client, err := registry.Open(registry.Config{Endpoints: []string{etcd.Endpoint()}, Rack: s.rack})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, client.Close()) }()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+
+	failed := make(chan error, 1)
+	state := "off"
+	if s.node.docker != dockerOff {
+		cfg.Registry = client
+		a, wait, err := startAgent(ctx, cfg, failed)
+		if err != nil {
+			return err
+		}
+		// The agent ends before the registry that it writes to.
+		defer func() { cancel(); wait() }()
+		if state, err = s.awaitAgent(ctx, a, failed); err != nil {
+			return err
+		}
+	}
+	server, err := startDNS(s.corefile(etcd.Endpoint(), cfg.Node))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, server.stop()) }()
+	s.answers.Store(true)
+	s.banner(etcd.Endpoint(), cfg.Node, state)
+
+	select {
+	case <-ctx.Done():
+		s.log.Info("stopping")
+		return nil
+	case err := <-failed:
+		return err
+	case err := <-etcd.Err():
+		return fmt.Errorf("registry: %w", err)
+	}
+}
+
+// startAgent starts an agent; wait returns when it has ended.
+func startAgent(ctx context.Context, cfg agent.Config, failed chan<- error) (a *agent.Agent, wait func(), err error) {
+	if a, err = agent.New(cfg); err != nil {
+		return nil, nil, err
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := a.Run(ctx); err != nil {
+			failed <- fmt.Errorf("agent: %w", err)
+		}
+	}()
+	return a, func() { <-done }, nil
+}
+
+// awaitAgent gives the agent time for its first list, and returns Docker's
+// state in words.
+func (s *standalone) awaitAgent(ctx context.Context, a *agent.Agent, failed <-chan error) (string, error) {
+	timeout := time.NewTimer(firstList)
+	defer timeout.Stop()
+	select {
+	case <-a.Ready():
+		return "watching, containers are published at " + a.HostAddress().String(), nil
+	case <-a.Waiting():
+		return "not there yet; still trying", nil
+	case <-timeout.C:
+		return "slow to answer; still trying", nil
+	case err := <-failed:
+		return "", err
+	case <-ctx.Done():
+		return "", nil
+	}
+}
+
+func (s *standalone) banner(etcd, node, docker string) {
+	zone := s.zone()
+	at, port := splitListen(s.dns[0])
+	switch at {
+	case "0.0.0.0":
+		at = "127.0.0.1"
+	case "::":
+		at = "::1"
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "rackdns %s\n", version)
+	fmt.Fprintf(&b, "  zone      %s (names are <service>.<app>.%s)\n", zone, zone)
+	fmt.Fprintf(&b, "  dns       %s\n", strings.Join(s.dns, ", "))
+	fmt.Fprintf(&b, "  registry  %s, data in %s\n", etcd, s.data)
+	fmt.Fprintf(&b, "  docker    %s, as node %s\n", docker, node)
+	if s.http.address != "" {
+		fmt.Fprintf(&b, "  metrics   http://%s/metrics\n", s.http.address)
+	}
+	fmt.Fprintf(&b, "  try       dig @%s -p %s SRV <container>.default.%s\n", at, port, zone)
+	fmt.Print(b.String())
+}
+
+func (s *standalone) zone() string {
+	return s.rack + "." + cleanSuffix(s.suffix)
+}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rackdns/rackdns/internal/deploy"
+	"github.com/rackdns/rackdns/internal/manifest"
+)
+
+// engineDNS is the value of --dns that leaves containers with the servers that
+// the engine would give them.
+const engineDNS = "none"
+
+func upCommand() *cobra.Command {
+	var (
+		flags    appFlags
+		suffix   string
+		envFiles []string
+		servers  []string
+		timeout  time.Duration
+		verbose  bool
+	)
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Run an app, as its convox.yml says, on this host's Docker Engine",
+		Long: `Run an app, as its convox.yml says, on this host's Docker Engine: a network for
+the rack, a container for each instance of each service, and one with a volume
+for each resource. An agent has to be there to register them, and a DNS server
+that containers reach at port 53; rackdns standalone is both.
+
+Only what differs is changed, so up can be run again at any time. A container
+that is to be another one is replaced by one that serves already; if that does
+not come to serve, it is removed and the old one stays. Every service's port is
+published, at a port that the engine chooses, but for those that are internal.
+
+Values that environment lists of the manifest leave out come from the file .env
+beside it, and else from the environment of this command. If they have the URL
+of a resource, nothing is run for it.
+
+Health checks are this program's own, whatever an image has or lacks: a volume
+with a copy of it is mounted into the containers that have one.`,
+		Example: `  rackdns standalone --rack acme --dns 172.17.0.1:53 &
+  rackdns up --rack acme
+  rackdns up --rack acme -f shop/convox.yml --app shop-test --env-file test.env`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := flags.config(cmd)
+			if err != nil {
+				return err
+			}
+			if err := checkSuffix(suffix); err != nil {
+				return err
+			}
+			up := deploy.UpConfig{Config: cfg, Suffix: cleanSuffix(suffix), Timeout: timeout, Ask: os.LookupEnv, Verbose: verbose}
+			if up.DNS, up.EngineDNS, err = parseServers(servers); err != nil {
+				return err
+			}
+			if timeout <= 0 {
+				return usagef("--timeout %s: want more than nothing", timeout)
+			}
+			if err := readApp(cmd, &up, flags.file, envFiles); err != nil {
+				return err
+			}
+			err = deploy.Up(cmd.Context(), up)
+			var wrong *deploy.InputError
+			if errors.As(err, &wrong) {
+				return usageError{err}
+			}
+			return err
+		},
+	}
+	f := cmd.Flags()
+	flags.add(f)
+	f.StringVar(&suffix, "suffix", "convox", "domain of the rack: its zone is <rack>.<suffix>")
+	f.StringArrayVar(&envFiles, "env-file", nil, "file with the app's environment, in lines NAME=VALUE; can be there several times (default "+dotenvFile+" beside the manifest)")
+	f.StringSliceVar(&servers, "dns", nil, "address of the DNS server that containers ask, or \""+engineDNS+"\"; can be there several times (default the one that answers on this host)")
+	f.DurationVar(&timeout, "timeout", deploy.DefaultTimeout, "how long a container has until it serves")
+	f.BoolVar(&verbose, "verbose", false, "show what builds print")
+	return cmd
+}
+
+// readApp reads the files that describe the app.
+func readApp(cmd *cobra.Command, up *deploy.UpConfig, file string, envFiles []string) (err error) {
+	if up.Manifest, err = manifest.Read(file); err != nil {
+		return usageError{err}
+	}
+	for _, w := range up.Manifest.Warnings {
+		fmt.Fprintln(cmd.ErrOrStderr(), "rackdns:", w)
+	}
+	up.Dir = filepath.Dir(file)
+	if up.Given, err = readGiven(file, envFiles); err != nil {
+		return err
+	}
+	up.Program, err = os.Executable()
+	return err
+}
+
+func parseServers(servers []string) (all []netip.Addr, engine bool, err error) {
+	if len(servers) == 1 && servers[0] == engineDNS {
+		return nil, true, nil
+	}
+	for _, s := range servers {
+		ip, err := netip.ParseAddr(s)
+		if err != nil || ip.IsLoopback() || ip.IsUnspecified() {
+			return nil, false, usagef("--dns %q: want an IP address at which containers reach a DNS server, or %s", s, engineDNS)
+		}
+		all = append(all, ip)
+	}
+	return all, false, nil
+}

@@ -1,0 +1,39 @@
+# The image of rackdns: one static binary and a directory for its data. It has
+# no shell, no certificates and no passwd, because nothing in it needs them.
+# `make image` builds it and needs no network.
+#
+# A whole rack on one host:
+#
+#   docker run -d --name rackdns --restart unless-stopped \
+#     -p 10.0.2.10:53:53/udp -p 10.0.2.10:53:53/tcp \
+#     -v /run:/var/run:ro --group-add "$(stat -c %g /run/docker.sock)" \
+#     -v rackdns:/data \
+#     -e RACKDNS_NODE=node-1 -e RACKDNS_HOST_ADDRESS=10.0.2.10 \
+#     rackdns
+#
+# - Mount the *directory* of Docker's socket, as above, not the socket: when the
+#   daemon restarts it makes a new socket, and a mounted file would stay the old
+#   one for ever.
+# - The process is not root, so the group that owns the socket has to be added.
+# - RACKDNS_HOST_ADDRESS is the address by which others reach this host, and thus
+#   the published ports of its containers: from inside, a container can't tell.
+#   Without it only this host and its containers are served, by its address on the
+#   Docker network that rackdns is on.
+#   RACKDNS_NODE names the host, else each new container would be another node.
+#   Every flag has such a variable.
+# - A named volume takes over the owner of /data below; a directory of the host
+#   mounted there must be writable by user 65532.
+
+FROM scratch
+
+COPY bin/rackdns /rackdns
+# Brings data/, which `make image` prepares empty.
+COPY --chown=65532:65532 build/image/ /
+
+USER 65532:65532
+EXPOSE 53/udp 53/tcp
+
+# Docker lets any user of a container's own network bind port 53. With --network
+# host it doesn't: choose another port there.
+ENTRYPOINT ["/rackdns"]
+CMD ["standalone", "--dns", "0.0.0.0:53", "--data", "/data"]

@@ -1,0 +1,187 @@
+// Command dns measures how fast the built rackdns answers, beside CoreDNS's
+// own plugins in the same binary and in the same run: queries per second,
+// latencies at a rate that all can keep up with, and the CPU time that a query
+// takes in the server, which is what tells on a noisy machine.
+//
+//	go run ./test/bench/dns -bin bin/rackdns
+//
+// It needs dnsperf, and talks to the loopback interface only. Rounds alternate
+// between the servers, and the tables have the medians.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	if len(os.Args) == 3 && os.Args[1] == etcdMode {
+		exit(serveEtcd(os.Args[2]))
+	}
+	if len(os.Args) == 6 && os.Args[1] == changeMode {
+		exit(makeChanges(os.Args[2], os.Args[3], os.Args[4], os.Args[5]))
+	}
+	b := &bench{}
+	var sizes string
+	flag.StringVar(&b.bin, "bin", "bin/rackdns", "the binary to measure")
+	flag.IntVar(&b.rounds, "rounds", 5, "rounds, of which the medians count")
+	flag.DurationVar(&b.length, "time", 3*time.Second, "length of one measurement")
+	flag.IntVar(&b.steady, "steady", 5000, "queries per second while latencies are measured")
+	flag.StringVar(&sizes, "services", "1000,100000", "numbers of services, of three instances each")
+	flag.IntVar(&b.qps, "qps", 10000, "queries per second while changes arrive")
+	flag.IntVar(&b.changes, "changes", 1000, "changes per second")
+	flag.Parse()
+	for s := range strings.SplitSeq(sizes, ",") {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 1 {
+			exit(fmt.Errorf("-services %q: want numbers", sizes))
+		}
+		b.sizes = append(b.sizes, n)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	exit(b.run(ctx))
+}
+
+func exit(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+type bench struct {
+	bin          string
+	rounds       int
+	length       time.Duration
+	steady       int
+	sizes        []int
+	qps, changes int
+
+	dir     string
+	etcd    *process
+	servers []*server
+}
+
+// measurement is one server asked one kind of question.
+type measurement struct {
+	server   *server
+	kind     string
+	file     string
+	qps      []float64
+	cpu      []float64 // microseconds of CPU for a query
+	p50, p99 []float64 // microseconds until the answer
+}
+
+func (b *bench) run(ctx context.Context) (err error) {
+	if _, err := exec.LookPath("dnsperf"); err != nil {
+		return fmt.Errorf("%w: it is in Debian's package dnsperf", err)
+	}
+	if b.dir, err = os.MkdirTemp("", "rackdns-bench-"); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
+	defer func() {
+		for _, s := range b.servers {
+			s.end()
+		}
+		b.etcd.end()
+	}()
+	if err := b.start(ctx); err != nil {
+		return err
+	}
+	all, err := b.measurements()
+	if err != nil {
+		return err
+	}
+	for r := range b.rounds {
+		for _, m := range all {
+			if err := b.measure(ctx, m); err != nil {
+				return fmt.Errorf("%s, %s: %w", m.server.name, m.kind, err)
+			}
+		}
+		fmt.Fprintf(os.Stderr, "round %d of %d\n", r+1, b.rounds)
+	}
+	found := &results{all: all}
+	if err := b.underChange(ctx, found); err != nil {
+		return err
+	}
+	return b.print(found)
+}
+
+// measurements are what each server can be asked.
+func (b *bench) measurements() ([]*measurement, error) {
+	var all []*measurement
+	for _, s := range b.servers {
+		for _, kind := range s.kinds {
+			file, err := b.queries(s, kind)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, &measurement{server: s, kind: kind, file: file})
+		}
+	}
+	return all, nil
+}
+
+func (b *bench) measure(ctx context.Context, m *measurement) error {
+	pids := []int{m.server.pid()}
+	if m.server.withEtcd {
+		pids = append(pids, b.etcd.pid())
+	}
+	before, err := cpuOf(pids)
+	if err != nil {
+		return err
+	}
+	r, err := dnsperf(ctx, m.server.port, m.file, "-l", fmt.Sprint(b.length.Seconds()))
+	if err != nil {
+		return err
+	}
+	after, err := cpuOf(pids)
+	if err != nil {
+		return err
+	}
+	m.qps = append(m.qps, r.qps)
+	m.cpu = append(m.cpu, float64((after-before).Microseconds())/float64(r.completed))
+	// A server that has more to do than it can tells of its queue alone.
+	all, err := latencies(ctx, m.server.port, m.file, b.steady, b.length/3)
+	m.p50, m.p99 = append(m.p50, percentile(all, 50)), append(m.p99, percentile(all, 99))
+	return err
+}
+
+// underChange compares latencies at a steady rate of queries while instances of
+// the server's rack change, and while those of another rack do: etcd and the
+// writer, which would be on other machines, take as much of this one in both.
+func (b *bench) underChange(ctx context.Context, r *results) error {
+	if err := b.etcd.yield(); err != nil {
+		return err
+	}
+	m := r.find(rackName(b.sizes[0]), kindA)
+	for range b.rounds {
+		for _, u := range []struct {
+			rack string
+			*tail
+		}{{"elsewhere", &r.calm}, {rackOf(b.sizes[0]), &r.busy}} {
+			writer, err := b.change(u.rack)
+			if err != nil {
+				return err
+			}
+			all, err := latencies(ctx, m.server.port, m.file, b.qps, b.length)
+			if err := errors.Join(err, writer.finish()); err != nil {
+				return err
+			}
+			u.add(all)
+		}
+	}
+	return nil
+}

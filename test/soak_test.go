@@ -1,0 +1,311 @@
+package test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/client"
+	"github.com/docker/go-connections/nat"
+	"github.com/google/go-cmp/cmp"
+	"github.com/miekg/dns"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/rackdns/rackdns/internal/registry"
+)
+
+// soakServices is among how many services the containers are spread.
+const soakServices = 5
+
+// soakLabel marks the containers of one soak.
+const soakLabel = "rackdns.test.soak"
+
+// soak starts and ends containers of one app at random.
+type soak struct {
+	t      *testing.T
+	cli    *client.Client
+	rack   *rack
+	bridge *bridge
+	app    string
+	// slots are the containers that nobody does anything to.
+	slots chan *slot
+
+	starts, ends, execs atomic.Int64
+}
+
+// slot is the place of one container, empty at first.
+type slot struct {
+	service, id string
+	published   bool
+}
+
+// TestSoak starts and kills containers at random, many at once, in a flood of
+// events that mean nothing. In the end the registry, DNS and `docker ps` agree
+// on each one, and the server is as small as it was. It is short by default;
+// RACKDNS_SOAK=5m makes it that long, with 200 containers.
+func TestSoak(t *testing.T) {
+	t.Parallel()
+	length, containers, hands := 15*time.Second, 30, 8
+	if s := os.Getenv("RACKDNS_SOAK"); s != "" {
+		d, err := time.ParseDuration(s)
+		if err != nil {
+			t.Fatalf("RACKDNS_SOAK: %v", err)
+		}
+		length, containers, hands = d, 200, 20
+	} else if testing.Short() {
+		t.Skip("takes 20 s")
+	}
+	at := freeAddr(t)
+	b := newBridge(t)
+	s := &soak{
+		t: t, cli: engine(t), rack: startRack(t, b, "--http", at), bridge: b,
+		app: unique("soak"), slots: make(chan *slot, containers),
+	}
+	t.Cleanup(s.clear)
+	for n := range containers {
+		s.slots <- &slot{service: fmt.Sprint("s", n%soakServices), published: n%3 == 0}
+	}
+	// As large as it gets: what is compared is the same load, before and after.
+	s.trouble(length/4, hands)
+	eventually(t, "agreement at the start", s.agree)
+	before := sizeOf(t, at)
+	s.trouble(length-length/4, hands)
+	t.Logf("%d starts, %d ends, %d execs", s.starts.Load(), s.ends.Load(), s.execs.Load())
+	within(t, 10*time.Second, "agreement", s.agree)
+	var after size
+	eventually(t, "a server as small as it was", func() error {
+		after = sizeOf(t, at)
+		return noLarger(after, before)
+	})
+	t.Logf("%.0f goroutines and %.0f MB, before %.0f and %.0f MB", after.goroutines, after.memory/1e6, before.goroutines, before.memory/1e6)
+	if s.starts.Load() < int64(containers) || s.ends.Load() == 0 || s.execs.Load() < 500 {
+		t.Errorf("only %d starts, %d ends, %d execs", s.starts.Load(), s.ends.Load(), s.execs.Load())
+	}
+}
+
+// trouble makes some for a while.
+func (s *soak) trouble(length time.Duration, hands int) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), length)
+	defer cancel()
+	flooded := start(s.t, spec{app: s.app + "-flooded", service: "web", network: s.bridge})
+	var wg sync.WaitGroup
+	for range hands {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				c := <-s.slots
+				// What an engine says that is so beaten is not the question.
+				if err := s.act(c); err != nil {
+					s.t.Logf("container %.12s: %v", c.id, err)
+				}
+				s.slots <- c
+			}
+		})
+	}
+	wg.Go(func() {
+		tick := time.NewTicker(2 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			_, err := flooded.cli.ContainerExecCreate(ctx, flooded.id, container.ExecOptions{Cmd: []string{"/container", "-help"}})
+			if err == nil {
+				s.execs.Add(1)
+			}
+		}
+	})
+	wg.Wait()
+}
+
+// act does one thing to a container that nobody else does anything to.
+func (s *soak) act(c *slot) error {
+	ctx, cancel := context.WithTimeout(context.Background(), engineTimeout)
+	defer cancel()
+	if c.id == "" {
+		return s.make(ctx, c)
+	}
+	state, err := s.cli.ContainerInspect(ctx, c.id)
+	if err != nil {
+		return err
+	}
+	if !state.State.Running {
+		s.starts.Add(1)
+		return s.cli.ContainerStart(ctx, c.id, container.StartOptions{})
+	}
+	now := 0
+	switch rand.N(6) {
+	case 0:
+		err = s.cli.ContainerStop(ctx, c.id, container.StopOptions{Timeout: &now})
+	case 1:
+		err = s.cli.ContainerRestart(ctx, c.id, container.StopOptions{Timeout: &now})
+		s.starts.Add(1)
+	case 2:
+		err = errors.Join(s.cli.ContainerPause(ctx, c.id), s.cli.ContainerUnpause(ctx, c.id))
+	case 3:
+		err = s.cli.ContainerRemove(ctx, c.id, container.RemoveOptions{Force: true})
+		c.id = ""
+	case 4:
+		return s.cli.ContainerKill(ctx, c.id, "HUP")
+	default:
+		err = s.cli.ContainerKill(ctx, c.id, "KILL")
+	}
+	s.ends.Add(1)
+	return err
+}
+
+// make makes and starts a container. One in three publishes its port.
+func (s *soak) make(ctx context.Context, c *slot) error {
+	ref, err := testImage()
+	if err != nil {
+		return err
+	}
+	made, err := s.cli.ContainerCreate(ctx, &container.Config{
+		Image: ref, ExposedPorts: nat.PortSet{"3000/tcp": {}},
+		Labels: map[string]string{label: runID, soakLabel: s.app, "rackdns.app": s.app, "rackdns.service": c.service},
+	}, &container.HostConfig{NetworkMode: container.NetworkMode(s.bridge.name), PublishAllPorts: c.published}, nil, nil, unique("rackdns-test-soak"))
+	if err != nil {
+		return err
+	}
+	c.id = made.ID
+	s.starts.Add(1)
+	return s.cli.ContainerStart(ctx, c.id, container.StartOptions{})
+}
+
+func (s *soak) list(ctx context.Context, all bool) ([]container.Summary, error) {
+	return s.cli.ContainerList(ctx, container.ListOptions{All: all, Filters: filters.NewArgs(filters.Arg("label", soakLabel+"="+s.app))})
+}
+
+// clear removes all containers, also when the test failed halfway.
+func (s *soak) clear() {
+	ctx, cancel := context.WithTimeout(context.Background(), engineTimeout)
+	defer cancel()
+	list, err := s.list(ctx, true)
+	if err != nil {
+		s.t.Error(err)
+	}
+	var removing sync.WaitGroup
+	for _, c := range list {
+		removing.Go(func() {
+			if err := s.cli.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: true}); err != nil {
+				s.t.Errorf("removing container %.12s: %v", c.ID, err)
+			}
+		})
+	}
+	removing.Wait()
+}
+
+// agree compares what `docker ps`, the registry and DNS say, container by
+// container.
+func (s *soak) agree() error {
+	ctx, cancel := context.WithTimeout(context.Background(), engineTimeout)
+	defer cancel()
+	list, err := s.list(ctx, false)
+	if err != nil {
+		return err
+	}
+	running := map[string]string{}
+	for _, c := range list {
+		end := netip.AddrPortFrom(netip.MustParseAddr(c.NetworkSettings.Networks[s.bridge.name].IPAddress), 3000)
+		if n := slices.IndexFunc(c.Ports, func(p container.Port) bool { return p.PublicPort != 0 }); n >= 0 {
+			end = netip.AddrPortFrom(s.bridge.gateway, c.Ports[n].PublicPort)
+		}
+		running[c.ID[:12]] = c.Labels["rackdns.service"] + " at " + end.String()
+	}
+	registered, err := s.registered(ctx)
+	if err != nil {
+		return err
+	}
+	ids := map[string]bool{}
+	for id := range running {
+		ids[id] = true
+	}
+	if diff := cmp.Diff(ids, registered); diff != "" {
+		return fmt.Errorf("registry (-docker ps +registry):\n%s", diff)
+	}
+	told, err := s.told()
+	if err != nil {
+		return err
+	}
+	if diff := cmp.Diff(running, told); diff != "" {
+		return fmt.Errorf("DNS (-docker ps +DNS):\n%s", diff)
+	}
+	return nil
+}
+
+// registered returns what the registry has of the app, and whether it serves.
+func (s *soak) registered(ctx context.Context) (map[string]bool, error) {
+	etcd, err := clientv3.New(clientv3.Config{Endpoints: []string{s.rack.etcd}, Logger: zap.NewNop()})
+	if err != nil {
+		return nil, err
+	}
+	defer etcd.Close()
+	layout, err := registry.NewLayout(registry.DefaultPrefix, s.rack.name)
+	if err != nil {
+		return nil, err
+	}
+	read, err := etcd.Get(ctx, layout.Instances(s.rack.node), clientv3.WithPrefix())
+	if err != nil {
+		return nil, err
+	}
+	ids := map[string]bool{}
+	for _, kv := range read.Kvs {
+		key, err := layout.Parse(string(kv.Key))
+		if err != nil {
+			return nil, err
+		}
+		i, err := registry.DecodeInstance(key, kv.Value)
+		if err != nil {
+			return nil, err
+		}
+		if i.App == s.app {
+			ids[i.ID] = i.Serving()
+		}
+	}
+	return ids, nil
+}
+
+// told returns where DNS leads to each instance of the app.
+func (s *soak) told() (map[string]string, error) {
+	all := map[string]string{}
+	for n := range soakServices {
+		service := fmt.Sprint("s", n)
+		name := s.rack.service(service, s.app)
+		m, err := ask(s.rack.dns, "tcp", name, dns.TypeSRV)
+		if err != nil {
+			return nil, err
+		}
+		ends, err := endpoints(m)
+		if err != nil {
+			return nil, err
+		}
+		for target, end := range ends {
+			all[target[:12]] = service + " at " + end
+		}
+	}
+	return all, nil
+}
+
+// noLarger checks that a process holds no more than it did. The registry's
+// history is part of it and takes a while to be forgotten, and the collector is
+// in no hurry.
+func noLarger(is, was size) error {
+	const history = 64 << 20
+	if is.goroutines > was.goroutines+10 || is.memory > was.memory*1.5+history {
+		return fmt.Errorf("%.0f goroutines and %.0f MB, before %.0f and %.0f MB", is.goroutines, is.memory/1e6, was.goroutines, was.memory/1e6)
+	}
+	return nil
+}

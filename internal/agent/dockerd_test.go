@@ -185,6 +185,15 @@ func (d *daemon) down(t *testing.T, sig syscall.Signal) {
 	}
 }
 
+// revive does what an operator does with an engine that is stuck: it kills the
+// engine and what it holds on to, and starts it again.
+func (d *daemon) revive(t *testing.T) {
+	t.Helper()
+	d.down(t, syscall.SIGKILL)
+	d.killShims(t)
+	d.up(t)
+}
+
 func (d *daemon) tail() string {
 	b, err := os.ReadFile(filepath.Join(d.dir, "log"))
 	if err != nil {
@@ -213,16 +222,19 @@ func (d *daemon) end(t *testing.T) {
 	_ = exec.Command("ip", "link", "delete", d.bridge).Run()
 }
 
+// removeAll has the engine remove what it can; end kills the rest.
 func (d *daemon) removeAll(t *testing.T) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), callLimit)
 	defer cancel()
 	list, err := d.cli.ContainerList(ctx, container.ListOptions{All: true})
 	if err != nil {
-		t.Errorf("list the containers of the private engine: %v", err)
+		t.Logf("list the containers of the private engine: %v", err)
 	}
 	for _, c := range list {
-		d.remove(t, c.ID)
+		if err := d.cli.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: true, RemoveVolumes: true}); err != nil {
+			t.Logf("remove container %s of the private engine: %v", shortID(c.ID), err)
+		}
 	}
 }
 

@@ -201,13 +201,27 @@ func (p *proxy) open() {
 				in.Close()
 				continue
 			}
-			p.mu.Lock()
-			p.conns[in], p.conns[out] = true, true
-			p.mu.Unlock()
+			if !p.keep(ln, in, out) {
+				return
+			}
 			p.served.Go(func() { _, _ = io.Copy(in, out); in.Close() })
 			p.served.Go(func() { _, _ = io.Copy(out, in); out.Close() })
 		}
 	})
+}
+
+// keep remembers the two ends of a connection for cut, unless it was accepted
+// at the very moment of one.
+func (p *proxy) keep(ln net.Listener, in, out net.Conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ln != ln {
+		in.Close()
+		out.Close()
+		return false
+	}
+	p.conns[in], p.conns[out] = true, true
+	return true
 }
 
 // cut ends all connections and takes the socket away.
@@ -215,6 +229,7 @@ func (p *proxy) cut() {
 	p.mu.Lock()
 	if p.ln != nil {
 		p.ln.Close()
+		p.ln = nil
 	}
 	for c := range p.conns {
 		c.Close()

@@ -32,6 +32,10 @@ import (
 // patience is how long a test waits for what should come at once.
 const patience = 15 * time.Second
 
+// callLimit bounds a test's call to the engine: one that is stuck is to fail
+// its test, not to hang all of them.
+const callLimit = time.Minute
+
 var testHost = netip.MustParseAddr("10.0.2.10")
 
 func TestMain(m *testing.M) {
@@ -132,8 +136,10 @@ func newRig(host string) (*rig, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
+	if err := client.WithTimeout(callLimit)(cli); err != nil {
+		return nil, err
+	}
+	ctx := context.Background()
 	if _, err := cli.Ping(ctx); err != nil {
 		return nil, errors.Join(err, cli.Close())
 	}
@@ -196,9 +202,7 @@ func (r *rig) name(s string) string { return "rackdns-" + s + "-" + r.suffix }
 
 func (r *rig) remove(t *testing.T, id string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	err := r.cli.ContainerRemove(ctx, id, container.RemoveOptions{Force: true, RemoveVolumes: true})
+	err := r.cli.ContainerRemove(context.Background(), id, container.RemoveOptions{Force: true, RemoveVolumes: true})
 	if err != nil && !cerrdefs.IsNotFound(err) {
 		t.Errorf("remove container %s: %v", shortID(id), err)
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"runtime"
+	"runtime/metrics"
 	"testing"
 
 	"github.com/rackdns/rackdns/internal/registry"
@@ -107,6 +109,29 @@ func BenchmarkChange(b *testing.B) {
 			if got := x.Snapshot().Revision(); got != revision {
 				b.Fatalf("at revision %d, want %d", got, revision)
 			}
+		})
+	}
+}
+
+// BenchmarkCollection is what the garbage collector needs for one look at the
+// rack, on all processors, which queries pay for: their garbage is why it looks.
+func BenchmarkCollection(b *testing.B) {
+	for _, services := range []int{1_000, 100_000} {
+		b.Run(fmt.Sprintf("services=%d", services), func(b *testing.B) {
+			_, x := filled(b, services)
+			sample := []metrics.Sample{{Name: "/cpu/classes/gc/total:cpu-seconds"}, {Name: "/gc/heap/live:bytes"}}
+			cpu := func() float64 {
+				runtime.GC()
+				metrics.Read(sample)
+				return sample[0].Value.Float64()
+			}
+			before := cpu()
+			for b.Loop() {
+				runtime.GC()
+			}
+			b.ReportMetric(1e3*(cpu()-before)/float64(b.N+1), "cpu-ms/op")
+			b.ReportMetric(float64(sample[1].Value.Uint64())/(1<<20), "live-MiB")
+			runtime.KeepAlive(x)
 		})
 	}
 }

@@ -30,7 +30,7 @@ func filled(b *testing.B, services int) (*handler, *Index) {
 	return h, x
 }
 
-func benchEntry(b *testing.B, service, n int, revision int64, port uint16) registry.Entry {
+func benchEntry(b testing.TB, service, n int, revision int64, port uint16) registry.Entry {
 	b.Helper()
 	node := 1 + service%99
 	if service%100 == 0 {

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/netip"
+	"runtime"
 	"slices"
 	"time"
 
@@ -31,8 +32,11 @@ type builder struct {
 	// instances holds what is registered; the other kinds are few and have
 	// what they need in records.
 	instances table
-	records   map[string]*record
-	invalid   map[string]int64
+	slabs     *slabs
+	// arenas are where instances are taken from, by as many goroutines as pay.
+	arenas  []arena
+	records map[string]*record
+	invalid map[string]int64
 
 	// listing numbers the lists; what a list doesn't mention is gone.
 	listing  uint32
@@ -59,7 +63,7 @@ type record struct {
 }
 
 func newBuilder(o Options, layout registry.Layout, log *slog.Logger) *builder {
-	return &builder{
+	b := &builder{
 		rules:      &rules{node: o.Node, address: o.Address, routable: o.Routable},
 		layout:     layout,
 		log:        log,
@@ -72,12 +76,19 @@ func newBuilder(o Options, layout registry.Layout, log *slog.Logger) *builder {
 		records:    map[string]*record{},
 		invalid:    map[string]int64{},
 		counts:     map[registry.Kind]int{},
+		slabs:      newSlabs(slabSize),
+		arenas:     make([]arena, runtime.GOMAXPROCS(0)),
 	}
+	for n := range b.arenas {
+		b.arenas[n].slabs = b.slabs
+	}
+	return b
 }
 
 // snapshot returns the present state. What the builder changes afterwards it
 // copies first.
 func (b *builder) snapshot() *Snapshot {
+	b.compact()
 	for v := range b.dirty {
 		v.settle(b.rules)
 	}
@@ -129,6 +140,7 @@ func (b *builder) swap(k registry.Key, old, is *Instance, revision int64) {
 	}
 	if old != nil {
 		b.remove(old)
+		b.slabs.free(old)
 	}
 	if is == nil {
 		b.instances.delete(k)
@@ -193,7 +205,7 @@ func (b *builder) bind(a *App) {
 
 // service returns the service of that name, ready to be changed.
 func (b *builder) service(name *serviceName) *Service {
-	v, ok := b.services.get(name.full)
+	v, ok := b.services.get(name.full())
 	switch {
 	case !ok:
 		a := b.app(name.app())
@@ -216,7 +228,7 @@ func (b *builder) prune(v *Service) {
 	}
 	a := b.app(v.App())
 	a.services.delete(b.owner, v.Name())
-	b.services.delete(b.owner, v.name.full)
+	b.services.delete(b.owner, v.name.full())
 	delete(b.dirty, v)
 	b.pruneApp(a)
 }

@@ -66,6 +66,8 @@ type Instance struct {
 	// seen is the list in which the instance last was. Only the builder
 	// reads and writes it.
 	seen uint32
+	// slab is where the instance lies, 0 if by itself.
+	slab uint32
 }
 
 // rare is what few instances have: an ID that is no container's, more than one
@@ -80,22 +82,51 @@ type rare struct {
 
 // serviceName is what the instances of a service share. It never changes.
 type serviceName struct {
-	// full is <service>.<app>, dot where its dot is.
-	full      string
-	dot       uint8
-	namespace string
+	// own is the namespace, empty if it is the app's name.
+	own string
+	// short is <service>.<app>, length its own, if it is short enough; else it
+	// is long. A rack has many: one object is half the work of two.
+	long   string
+	short  [46]byte
+	length uint8
+	// dot is where the dot between service and app is.
+	dot uint8
 }
 
 func newServiceName(service, app, namespace string) *serviceName {
-	n := &serviceName{full: service + "." + app, dot: uint8(len(service)), namespace: namespace}
-	if namespace == app {
-		n.namespace = n.app()
+	n := &serviceName{dot: uint8(len(service))}
+	if namespace != app {
+		n.own = namespace
+	}
+	if l := len(service) + len(app) + 1; l <= len(n.short) {
+		n.length = uint8(l)
+		copy(n.short[:], service)
+		n.short[n.dot] = '.'
+		copy(n.short[n.dot+1:], app)
+	} else {
+		n.long = service + "." + app
 	}
 	return n
 }
 
-func (n *serviceName) app() string     { return n.full[n.dot+1:] }
-func (n *serviceName) service() string { return n.full[:n.dot] }
+// full is what the trie of services finds a service by.
+func (n *serviceName) full() string {
+	if n.length == 0 {
+		return n.long
+	}
+	// Nobody changes the bytes once there is a name.
+	return unsafe.String(&n.short[0], n.length) //nolint:gosec // see above
+}
+
+func (n *serviceName) app() string     { return n.full()[n.dot+1:] }
+func (n *serviceName) service() string { return n.full()[:n.dot] }
+
+func (n *serviceName) namespace() string {
+	if n.own == "" {
+		return n.app()
+	}
+	return n.own
+}
 
 // home is what the instances of a node share: addr is the node's own address.
 type home struct {
@@ -124,19 +155,21 @@ var healths = []string{"", registry.HealthStarting, registry.HealthHealthy, regi
 
 // newInstance takes over what an index needs of r.
 func newInstance(r *registry.Instance, revision int64) *Instance {
-	i := &Instance{
-		revision: revision,
-		started:  r.Started.UnixNano(),
-		name:     newServiceName(r.Service, r.App, r.Namespace),
-		priority: uint16(r.Priority),
-		weight:   uint8(r.Weight),
-		health:   health(max(slices.Index(healths, r.Health), 0)),
-		draining: r.Draining,
-		serving:  r.Serving(),
+	return new(Instance).fill(r, revision)
+}
+
+// fill is newInstance for an instance that is empty.
+func (i *Instance) fill(r *registry.Instance, revision int64) *Instance {
+	i.revision = revision
+	if !r.Started.IsZero() {
+		i.started = r.Started.UnixNano()
 	}
-	if r.Started.IsZero() {
-		i.started = 0
-	}
+	i.name = newServiceName(r.Service, r.App, r.Namespace)
+	i.priority = uint16(r.Priority)
+	i.weight = uint8(r.Weight)
+	i.health = health(max(slices.Index(healths, r.Health), 0))
+	i.draining = r.Draining
+	i.serving = r.Serving()
 	h := home{node: r.Node}
 	h.addr.add(r.Host)
 	i.home = unique.Make(h)
@@ -204,7 +237,7 @@ func (i *Instance) App() string { return i.name.app() }
 func (i *Instance) Service() string { return i.name.service() }
 
 // Namespace returns the namespace that the instance declares for its app.
-func (i *Instance) Namespace() string { return i.name.namespace }
+func (i *Instance) Namespace() string { return i.name.namespace() }
 
 // Release returns the release that the instance runs.
 func (i *Instance) Release() string { return i.details.Value().release }

@@ -151,8 +151,9 @@ var (
 	modelApps  = []string{"a", "b", "c"}
 	modelNames = []string{"a", "b", "c", "x", "y"}
 	modelNodes = []string{"n1", "n2"}
-	// One is longer than what a service keeps within itself.
-	modelServices = []string{"web", "a-service-of-a-rather-long-name"}
+	// One is longer than what a service keeps within itself, one than what the
+	// instances' common name does.
+	modelServices = []string{"web", "a-service-of-a-rather-long-name", "another-service-of-a-name-that-is-rather-longer"}
 )
 
 // modelID is in most cases what a container has.
@@ -236,6 +237,8 @@ func newMachine(t *rapid.T) *machine {
 		t.Fatal(err)
 	}
 	m.x, m.h, m.layout = x, (*handler)(x), x.client.Layout()
+	// So small that they are filled and given up all the time.
+	x.builder.slabs.size = rapid.IntRange(1, 4).Draw(t, "slab")
 	m.resync(t)
 	return m
 }
@@ -340,6 +343,9 @@ func (m *machine) check(t *rapid.T) {
 		if err := agrees(s, name, s.Asker(asker)); err != nil {
 			t.Fatalf("asked by %s: %v", asker, err)
 		}
+	}
+	if err := soundSlabs(m.x.builder); err != nil {
+		t.Fatal(err)
 	}
 	if rapid.Bool().Draw(t, "keep") {
 		m.kept = append(m.kept, kept{s, answers(s)})

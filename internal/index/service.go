@@ -34,8 +34,8 @@ type Service struct {
 
 func newService(o *owner, name *serviceName) *Service {
 	v := &Service{owner: o, name: name}
-	if len(name.full) <= len(v.label) {
-		v.length = uint8(copy(v.label[:], name.full))
+	if len(name.full()) <= len(v.label) {
+		v.length = uint8(copy(v.label[:], name.full()))
 	}
 	v.instances = v.theirs[:0]
 	return v
@@ -68,7 +68,7 @@ func (v *Service) copy(o *owner) *Service {
 // has to look anyhow.
 func (v *Service) key() string {
 	if v.length == 0 {
-		return v.name.full
+		return v.name.full()
 	}
 	// Nobody changes the bytes once there is a service.
 	return unsafe.String(&v.label[0], v.length) //nolint:gosec // see above
@@ -145,7 +145,7 @@ func (v *Service) offers(f PortFilter) bool {
 // share returns the name of an instance of the service in the form that the
 // others have, if it is theirs too.
 func (v *Service) share(n *serviceName) *serviceName {
-	if v.name.namespace != n.namespace {
+	if v.name.own != n.own {
 		v.name = n
 	}
 	return v.name

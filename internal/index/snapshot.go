@@ -185,7 +185,7 @@ func (s *Snapshot) lookupIn(a *App, name string, asker Asker) Match {
 	}
 	rest, last := cutLast(name)
 	if name, ok := a.services.get(last); ok {
-		if v, ok := s.services.get(name.full); ok {
+		if v, ok := s.services.get(name.full()); ok {
 			if m := v.lookup(rest, asker); m.Kind != None {
 				return m
 			}
@@ -241,7 +241,7 @@ func (s *Snapshot) Services(a *App) iter.Seq[*Service] {
 	return func(yield func(*Service) bool) {
 		all := make([]*Service, 0, a.services.size)
 		for name := range a.services.all() {
-			if v, ok := s.services.get(name.full); ok {
+			if v, ok := s.services.get(name.full()); ok {
 				all = append(all, v)
 			}
 		}

@@ -1,7 +1,6 @@
 package index
 
 import (
-	"runtime"
 	"sync"
 	"time"
 
@@ -29,17 +28,17 @@ const parallelFrom = 64
 // absent: it must not keep alive what was there before it.
 func (b *builder) take(entries []registry.Entry) {
 	all := make([]taken, len(entries))
-	look := func(from, to int) {
+	look := func(a *arena, from, to int) {
 		for n := from; n < to; n++ {
-			all[n] = b.look(entries[n])
+			all[n] = b.look(a, entries[n])
 		}
 	}
-	if procs := runtime.GOMAXPROCS(0); len(entries) < parallelFrom || procs == 1 || b.live {
-		look(0, len(entries))
+	if procs := len(b.arenas); len(entries) < parallelFrom || procs == 1 || b.live {
+		look(&b.arenas[0], 0, len(entries))
 	} else {
 		var wg sync.WaitGroup
 		for p := range procs {
-			wg.Go(func() { look(p*len(entries)/procs, (p+1)*len(entries)/procs) })
+			wg.Go(func() { look(&b.arenas[p], p*len(entries)/procs, (p+1)*len(entries)/procs) })
 		}
 		wg.Wait()
 	}
@@ -48,8 +47,8 @@ func (b *builder) take(entries []registry.Entry) {
 	}
 }
 
-// look only reads what the builder has.
-func (b *builder) look(e registry.Entry) taken {
+// look only reads what the builder has, and takes from the arena what it needs.
+func (b *builder) look(a *arena, e registry.Entry) taken {
 	t := taken{entry: e}
 	if t.key, t.err = b.layout.Parse(e.Key); t.err != nil || t.key.Kind != registry.KindInstance || e.Deleted() {
 		return t
@@ -60,10 +59,18 @@ func (b *builder) look(e registry.Entry) taken {
 			return t
 		}
 	}
-	var r *registry.Instance
-	if r, t.err = registry.DecodeInstance(t.key, e.Value); t.err == nil {
-		t.instance, t.observed = newInstance(r, e.ModRevision), r.Observed
+	r, err := registry.DecodeInstance(t.key, e.Value)
+	switch {
+	case err != nil:
+		t.err = err
+		return t
+	case t.key.Owner == registry.NodeAPI:
+		// It doesn't say its key, so that it couldn't be moved.
+		t.instance = newInstance(r, e.ModRevision)
+	default:
+		t.instance = a.instance().fill(r, e.ModRevision)
 	}
+	t.observed = r.Observed
 	return t
 }
 

@@ -6,7 +6,9 @@
 //	go run ./test/bench/dns -bin bin/rackdns
 //
 // It needs dnsperf, and talks to the loopback interface only. Rounds alternate
-// between the servers, and the tables have the medians.
+// between the servers, and the tables have the medians. If an etcd is installed
+// (Debian's package etcd-server), CoreDNS's etcd plugin is measured over that
+// one, too, as most people run it.
 package main
 
 import (
@@ -39,6 +41,7 @@ func main() {
 	flag.StringVar(&sizes, "services", "1000,100000", "numbers of services, of three instances each")
 	flag.IntVar(&b.qps, "qps", 10000, "queries per second while changes arrive")
 	flag.IntVar(&b.changes, "changes", 1000, "changes per second")
+	flag.StringVar(&b.peerBin, "etcd", found("etcd"), "an etcd for CoreDNS's etcd plugin to ask, beside the one that is embedded; may be empty")
 	flag.Parse()
 	for s := range strings.SplitSeq(sizes, ",") {
 		n, err := strconv.Atoi(s)
@@ -52,6 +55,15 @@ func main() {
 	exit(b.run(ctx))
 }
 
+// found returns where a program is, empty if it isn't installed.
+func found(program string) string {
+	path, err := exec.LookPath(program)
+	if err != nil {
+		return ""
+	}
+	return path
+}
+
 func exit(err error) {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -61,16 +73,19 @@ func exit(err error) {
 }
 
 type bench struct {
-	bin          string
+	bin, peerBin string
 	rounds       int
 	length       time.Duration
 	steady       int
 	sizes        []int
 	qps, changes int
 
-	dir     string
-	etcd    *process
-	servers []*server
+	dir string
+	// etcd is the registry, peer the one that is for CoreDNS's etcd plugin only,
+	// nil if there is none.
+	etcd, peer *process
+	peerName   string
+	servers    []*server
 }
 
 // measurement is one server asked one kind of question.
@@ -96,6 +111,7 @@ func (b *bench) run(ctx context.Context) (err error) {
 			s.end()
 		}
 		b.etcd.end()
+		b.peer.end()
 	}()
 	if err := b.start(ctx); err != nil {
 		return err
@@ -136,8 +152,8 @@ func (b *bench) measurements() ([]*measurement, error) {
 
 func (b *bench) measure(ctx context.Context, m *measurement) error {
 	pids := []int{m.server.pid()}
-	if m.server.withEtcd {
-		pids = append(pids, b.etcd.pid())
+	if e := m.server.backend; e != nil {
+		pids = append(pids, e.pid())
 	}
 	before, err := cpuOf(pids)
 	if err != nil {

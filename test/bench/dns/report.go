@@ -82,9 +82,14 @@ func (b *bench) printBudgets(out io.Writer, r *results) error {
 	}{{kindA, 1.05}, {kindSRV, 1.20}, {kindNoData, 1.10}, {kindNXDomain, 1.10}} {
 		row(fmt.Sprintf("CPU, %s, against whoami", k.kind), against(r.find(small, k.kind).cpu, whoami.cpu), k.budget)
 	}
-	etcd := r.find(serverEtcd, kindA)
-	row("CPU, A, against etcd, whose etcd counts", against(r.find(small, kindA).cpu, etcd.cpu), 0.10)
-	note("the same of whoami, below which no plugin gets", against(whoami.cpu, etcd.cpu))
+	for _, name := range []string{serverEtcd, b.peerName} {
+		if name == "" {
+			continue
+		}
+		etcd := r.find(name, kindA)
+		row(fmt.Sprintf("CPU, A, against %s, whose etcd counts", name), against(r.find(small, kindA).cpu, etcd.cpu), 0.10)
+		note("the same of whoami, below which no plugin gets", against(whoami.cpu, etcd.cpu))
+	}
 	if large != small {
 		for _, kind := range []string{kindA, kindSRV} {
 			row(fmt.Sprintf("CPU, %s, %d services against %d", kind, b.sizes[len(b.sizes)-1], b.sizes[0]),

@@ -69,7 +69,51 @@ type server struct {
 	port       int
 	services   int
 	kinds      []string
-	withEtcd   bool
+	// backend is the etcd that the server asks for each answer, nil if none.
+	backend *process
+}
+
+// peerEtcd starts another etcd than that which we embed, and returns its address
+// and what it calls itself. People have CoreDNS's etcd plugin ask theirs.
+func (b *bench) peerEtcd(ctx context.Context) (addr, version string, err error) {
+	ports := [2]int{}
+	for n := range ports {
+		if ports[n], err = freePort(); err != nil {
+			return "", "", err
+		}
+	}
+	addr, peers := fmt.Sprintf("127.0.0.1:%d", ports[0]), fmt.Sprintf("http://127.0.0.1:%d", ports[1])
+	b.peer, err = launch(b.peerBin, "--name", "bench", "--data-dir", filepath.Join(b.dir, "peer"), "--log-level", "error",
+		"--listen-client-urls", "http://"+addr, "--advertise-client-urls", "http://"+addr,
+		"--listen-peer-urls", peers, "--initial-advertise-peer-urls", peers, "--initial-cluster", "bench="+peers)
+	if err != nil {
+		return "", "", err
+	}
+	client, err := dial(addr)
+	if err != nil {
+		return "", "", err
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	// It may take a moment until it listens.
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		status, err := client.Status(ctx, addr)
+		if err == nil {
+			return addr, "etcd " + status.Version, loadSkyDNS(ctx, client, b.sizes[0])
+		}
+		select {
+		case <-ctx.Done():
+			return "", "", fmt.Errorf("%s: %w", b.peerBin, err)
+		case <-tick.C:
+		}
+	}
+}
+
+func dial(addr string) (*clientv3.Client, error) {
+	return clientv3.New(clientv3.Config{Endpoints: []string{addr}, DialTimeout: patience, Logger: zap.NewNop()})
 }
 
 // serveEtcd is the registry, until it is told to end.
@@ -112,7 +156,7 @@ func (b *bench) start(ctx context.Context) error {
 	if b.etcd, err = launch(self, etcdMode, b.dir+"@"+addr); err != nil {
 		return err
 	}
-	client, err := clientv3.New(clientv3.Config{Endpoints: []string{addr}, DialTimeout: patience, Logger: zap.NewNop()})
+	client, err := dial(addr)
 	if err != nil {
 		return err
 	}
@@ -135,15 +179,25 @@ func (b *bench) start(ctx context.Context) error {
 	if err := loadSkyDNS(ctx, client, b.sizes[0]); err != nil {
 		return err
 	}
-	for _, s := range []struct {
+	type peer struct {
 		server
 		config string
-	}{
+	}
+	peers := []peer{
 		{server{name: serverWhoami, kinds: []string{kindA}}, "whoami"},
 		{server{name: "hosts", kinds: []string{kindA}}, "hosts " + hosts + " {\n ttl 5\n}"},
 		{server{name: "file", kinds: []string{kindA, kindSRV}}, "file " + zone},
-		{server{name: serverEtcd, kinds: []string{kindA, kindSRV}, withEtcd: true}, "etcd {\n endpoint http://" + addr + "\n}"},
-	} {
+		{server{name: serverEtcd, kinds: []string{kindA, kindSRV}, backend: b.etcd}, "etcd {\n endpoint http://" + addr + "\n}"},
+	}
+	if b.peerBin != "" {
+		addr, version, err := b.peerEtcd(ctx)
+		if err != nil {
+			return err
+		}
+		b.peerName = serverEtcd + " over " + version
+		peers = append(peers, peer{server{name: b.peerName, kinds: []string{kindA, kindSRV}, backend: b.peer}, "etcd {\n endpoint http://" + addr + "\n}"})
+	}
+	for _, s := range peers {
 		s.services = b.sizes[0]
 		if err := b.serve(ctx, &s.server, "myapp.acme.convox", "acme.convox", s.config); err != nil {
 			return err

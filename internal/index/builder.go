@@ -17,7 +17,7 @@ type builder struct {
 	rules  *rules
 	layout registry.Layout
 	log    *slog.Logger
-	owner  *owner
+	owner  owner
 
 	services  trie[string, *Service]
 	apps      trie[string, namedApp]
@@ -63,20 +63,21 @@ type record struct {
 }
 
 func newBuilder(o Options, layout registry.Layout, log *slog.Logger) *builder {
+	slabs := newSlabs(slabSize)
 	b := &builder{
 		rules:      &rules{node: o.Node, address: o.Address, routable: o.Routable},
 		layout:     layout,
 		log:        log,
-		owner:      new(owner),
+		owner:      1,
 		nodes:      map[string]*registry.Node{},
 		namespaces: newNamespaces(),
 		supplies:   newSupplies(),
 		dirty:      map[*Service]struct{}{},
-		instances:  newTable(),
+		instances:  newTable(slabs),
 		records:    map[string]*record{},
 		invalid:    map[string]int64{},
 		counts:     map[registry.Kind]int{},
-		slabs:      newSlabs(slabSize),
+		slabs:      slabs,
 		arenas:     make([]arena, runtime.GOMAXPROCS(0)),
 	}
 	for n := range b.arenas {
@@ -108,7 +109,7 @@ func (b *builder) snapshot() *Snapshot {
 		revision:  b.revision,
 		invalid:   len(b.invalid),
 	}
-	b.owner = new(owner)
+	b.owner++
 	return s
 }
 
@@ -140,7 +141,8 @@ func (b *builder) swap(k registry.Key, old, is *Instance, revision int64) {
 	}
 	if old != nil {
 		b.remove(old)
-		b.slabs.free(old)
+		// The table finds it by its spot, for the last time.
+		defer b.slabs.release(old)
 	}
 	if is == nil {
 		b.instances.delete(k)

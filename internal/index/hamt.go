@@ -27,10 +27,10 @@ const (
 // seed is one for the process: hashes need not be the same in two of them.
 var seed = maphash.MakeSeed()
 
-// owner marks the nodes that were made since the last snapshot. Those nobody
-// else can see yet, so they are changed in place; all others are copied first.
-// It must have a size, or all owners would share an address.
-type owner struct{ _ byte }
+// owner numbers snapshots, from 1 on. It marks the nodes that were made for the
+// next one. Those nobody else can see yet, so they are changed in place; all
+// others are copied first.
+type owner uint64
 
 // item is what a trie holds. It knows its key: a trie of large items is then
 // small itself, and a lookup in it doesn't have to wait for keys of which
@@ -57,7 +57,7 @@ type trie[K comparable, E item[K]] struct {
 
 // trieNode is a leaf with entries in no order, or a branch, which has none.
 type trieNode[K comparable, E item[K]] struct {
-	owner *owner
+	owner owner
 	// tags are a piece of the hash of each of the first entries, by which hardly
 	// one is looked at in vain.
 	tags    [fullLeaf]byte
@@ -88,13 +88,13 @@ func (t *trie[K, E]) get(key K) (e E, ok bool) {
 }
 
 // set puts e in the place of the entry that has its key.
-func (t *trie[K, E]) set(o *owner, e E) {
+func (t *trie[K, E]) set(o owner, e E) {
 	if t.root.set(o, 0, hashOf(e.key()), e) {
 		t.size++
 	}
 }
 
-func (t *trie[K, E]) delete(o *owner, key K) {
+func (t *trie[K, E]) delete(o owner, key K) {
 	// Nothing must be copied if the key isn't there.
 	if _, ok := t.get(key); ok {
 		t.root.delete(o, 0, hashOf(key), key)
@@ -146,7 +146,7 @@ func (n *trieNode[K, E]) find(h uint64, key K) int {
 
 // own makes sure that what the node leads to can be changed. The node itself
 // must be one that can.
-func (n *trieNode[K, E]) own(o *owner) {
+func (n *trieNode[K, E]) own(o owner) {
 	if n.owner == o {
 		return
 	}
@@ -164,7 +164,7 @@ func (n *trieNode[K, E]) child(used uint, h uint64) *trieNode[K, E] {
 	return &n.branch.nodes[h>>used%fanOut]
 }
 
-func (n *trieNode[K, E]) set(o *owner, used uint, h uint64, e E) (added bool) {
+func (n *trieNode[K, E]) set(o owner, used uint, h uint64, e E) (added bool) {
 	n.own(o)
 	if n.branch != nil {
 		if added = n.child(used, h).set(o, used+levelBits, h, e); added {
@@ -192,7 +192,7 @@ func (n *trieNode[K, E]) add(h uint64, e E) {
 }
 
 // split makes a branch of a leaf.
-func (n *trieNode[K, E]) split(o *owner, used uint) {
+func (n *trieNode[K, E]) split(o owner, used uint) {
 	entries := n.entries
 	n.entries, n.branch = nil, &trieBranch[K, E]{size: len(entries)}
 	for _, e := range entries {
@@ -204,7 +204,7 @@ func (n *trieNode[K, E]) split(o *owner, used uint) {
 }
 
 // delete removes a key that is there.
-func (n *trieNode[K, E]) delete(o *owner, used uint, h uint64, key K) {
+func (n *trieNode[K, E]) delete(o owner, used uint, h uint64, key K) {
 	n.own(o)
 	if n.branch == nil {
 		n.drop(n.find(h, key))

@@ -30,7 +30,7 @@ func TestTrieIsAMap(t *testing.T) {
 		}
 		var (
 			tr    trie[string, numbered]
-			o     = new(owner)
+			o     = owner(1)
 			model = map[string]int{}
 			snaps []snap
 		)
@@ -48,7 +48,7 @@ func TestTrieIsAMap(t *testing.T) {
 			},
 			"snapshot": func(*rapid.T) {
 				snaps = append(snaps, snap{tr, maps.Clone(model)})
-				o = new(owner)
+				o++
 			},
 			"": func(t *rapid.T) {
 				if tr.size != len(model) {
@@ -80,7 +80,7 @@ func TestTrieChurns(t *testing.T) {
 		var (
 			r     = rand.New(rand.NewPCG(seed, 0))
 			tr    trie[string, numbered]
-			o     = new(owner)
+			o     = owner(1)
 			model = map[string]int{}
 			snaps []snap
 		)
@@ -96,7 +96,7 @@ func TestTrieChurns(t *testing.T) {
 			}
 			if r.IntN(50) == 0 {
 				snaps = append(snaps, snap{tr, maps.Clone(model)})
-				o = new(owner)
+				o++
 			}
 		}
 		for _, s := range append(snaps, snap{tr, model}) {
@@ -144,7 +144,7 @@ func soundSize(t *testing.T, n *trieNode[string, numbered], used uint) int {
 // more keys than a leaf has tags for live side by side.
 func TestTrieSurvivesEqualHashes(t *testing.T) {
 	const many = fullLeaf + 8
-	o := new(owner)
+	o := owner(1)
 	n := trieNode[string, numbered]{owner: o}
 	for i := range many {
 		if !n.set(o, deepest, 0, numbered{strconv.Itoa(i), i}) {
@@ -172,7 +172,7 @@ func TestTrieSurvivesEqualHashes(t *testing.T) {
 // if the deleted keys had never been there.
 func TestTrieShrinks(t *testing.T) {
 	var tr trie[int, pair[int, int]]
-	o := new(owner)
+	o := owner(1)
 	for i := range 10000 {
 		tr.set(o, pair[int, int]{i, i})
 	}

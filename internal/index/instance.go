@@ -41,9 +41,6 @@ type Instance struct {
 	details unique.Handle[details]
 	// rare is what few instances have.
 	rare *rare
-	// next is the builder's: see table.
-	next *Instance
-
 	// Nearly all instances have one port and one network; the others have them
 	// in rare, and nothing here.
 	port      [1]Port
@@ -66,8 +63,8 @@ type Instance struct {
 	// seen is the list in which the instance last was. Only the builder
 	// reads and writes it.
 	seen uint32
-	// slab is where the instance lies, 0 if by itself.
-	slab uint32
+	// spot is where the instance lies. next is the builder's: see table.
+	spot, next spot
 }
 
 // rare is what few instances have: an ID that is no container's, more than one

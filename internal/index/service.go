@@ -23,7 +23,7 @@ type Service struct {
 	// much.
 	few [3]Endpoint
 
-	owner     *owner
+	owner     owner
 	declared  *registry.Service
 	instances []*Instance
 	// theirs is where the few instances are kept.
@@ -32,7 +32,7 @@ type Service struct {
 	name *serviceName
 }
 
-func newService(o *owner, name *serviceName) *Service {
+func newService(o owner, name *serviceName) *Service {
 	v := &Service{owner: o, name: name}
 	if len(name.full()) <= len(v.label) {
 		v.length = uint8(copy(v.label[:], name.full()))
@@ -55,7 +55,7 @@ func (v *Service) settle(r *rules) {
 }
 
 // copy returns a copy to be changed, whose views are yet to be worked out.
-func (v *Service) copy(o *owner) *Service {
+func (v *Service) copy(o owner) *Service {
 	c := *v
 	c.owner = o
 	// Nothing of it may lie in the original, which would then never be freed.

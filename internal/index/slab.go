@@ -10,7 +10,16 @@ import (
 
 // slabSize is how many instances lie together: 20 KB, which the allocator hands
 // out without loss.
-const slabSize = 128
+const (
+	slabBits = 7
+	slabSize = 1 << slabBits
+)
+
+// spot says where an instance lies: in which slab, and where therein. It is 0
+// for one that lies by itself.
+type spot uint32
+
+func (p spot) slab() uint32 { return uint32(p >> slabBits) }
 
 // slab is a row of instances in one piece of memory. The garbage collector has
 // to find every object that there is, over and over, and finding is most of its
@@ -20,27 +29,29 @@ const slabSize = 128
 // whose instances are gone are therefore given up: see [builder.compact].
 type slab struct {
 	id uint32
-	// items are those that were handed out.
-	items []Instance
-	gone  int
+	// items never changes; so many of them were handed out, and so many of
+	// those are gone.
+	items      []Instance
+	used, gone int
 }
 
-func (s *slab) full() bool { return len(s.items) == cap(s.items) }
+func (s *slab) full() bool { return s.used == len(s.items) }
 
 // slabs are those with instances in use.
 type slabs struct {
 	size int
 
-	mu   sync.Mutex
-	all  map[uint32]*slab
-	last uint32
+	mu sync.RWMutex
+	// all is by ID, of which the first is 1; those of free aren't in use.
+	all  []*slab
+	free []uint32
 	// thin are those half of which is gone. There are gone instances in all.
 	thin map[uint32]*slab
 	gone int
 }
 
 func newSlabs(size int) *slabs {
-	return &slabs{size: size, all: map[uint32]*slab{}, thin: map[uint32]*slab{}}
+	return &slabs{size: size, all: make([]*slab, 1), thin: map[uint32]*slab{}}
 }
 
 // arena is where one goroutine takes instances from.
@@ -49,43 +60,53 @@ type arena struct {
 	slab  *slab
 }
 
-// instance returns an instance that is empty but for its place.
+// instance returns an instance that is empty but for its spot.
 func (a *arena) instance() *Instance {
 	if a.slab == nil || a.slab.full() {
 		a.slab = a.slabs.open(a.slab)
 	}
-	s := a.slab
-	n := len(s.items)
-	s.items = s.items[:n+1]
-	s.items[n].slab = s.id
-	return &s.items[n]
+	n := a.slab.used
+	a.slab.used++
+	i := &a.slab.items[n]
+	i.spot = spot(a.slab.id<<slabBits) | spot(n)
+	return i
 }
 
 // open returns an empty slab in the place of one that is full, or nil.
 func (s *slabs) open(full *slab) *slab {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if full != nil && s.all[full.id] != nil {
+	if full != nil && s.all[full.id] == full {
 		s.look(full)
 	}
-	// Four billion slabs from now an ID might be in use still.
-	for s.last++; s.last == 0 || s.all[s.last] != nil; {
-		s.last++
+	n := &slab{items: make([]Instance, s.size)}
+	if last := len(s.free) - 1; last >= 0 {
+		n.id = s.free[last]
+		s.free = s.free[:last]
+		s.all[n.id] = n
+	} else {
+		n.id = uint32(len(s.all))
+		s.all = append(s.all, n)
 	}
-	n := &slab{id: s.last, items: make([]Instance, 0, s.size)}
-	s.all[n.id] = n
 	return n
 }
 
-// free takes note that nobody needs i any more but those who have an older
+// at returns the instance that lies there and is in use.
+func (s *slabs) at(p spot) *Instance {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return &s.all[p.slab()].items[p%slabSize]
+}
+
+// release takes note that nobody needs i any more but those who have an older
 // snapshot.
-func (s *slabs) free(i *Instance) {
-	if i.slab == 0 {
+func (s *slabs) release(i *Instance) {
+	if i.spot == 0 {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	of := s.all[i.slab]
+	of := s.all[i.spot.slab()]
 	of.gone++
 	s.gone++
 	s.look(of)
@@ -95,11 +116,12 @@ func (s *slabs) free(i *Instance) {
 func (s *slabs) look(of *slab) {
 	switch {
 	case !of.full():
-	case of.gone == len(of.items):
+	case of.gone == of.used:
 		s.gone -= of.gone
-		delete(s.all, of.id)
+		s.all[of.id] = nil
+		s.free = append(s.free, of.id)
 		delete(s.thin, of.id)
-	case 2*of.gone >= len(of.items):
+	case 2*of.gone >= of.used:
 		s.thin[of.id] = of
 	}
 }
@@ -112,14 +134,17 @@ const atOnce = 16
 // quarter of the memory at most is wasted, since many a slab is about to be
 // freed anyhow.
 func (s *slabs) wasteful() []*slab {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if 4*s.gone <= len(s.all)*s.size {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if 4*s.gone <= s.room() {
 		return nil
 	}
 	thin := slices.Collect(maps.Values(s.thin))
 	return thin[:min(len(thin), atOnce)]
 }
+
+// room is for how many instances there is memory.
+func (s *slabs) room() int { return (len(s.all) - 1 - len(s.free)) * s.size }
 
 // compact moves what is left in slabs that are half empty to others, so that
 // instances never take much more than twice the memory that they need. As many
@@ -138,11 +163,11 @@ func (b *builder) compact() {
 // move puts a copy in the place of an instance.
 func (b *builder) move(k registry.Key, i *Instance) {
 	c := b.arenas[0].instance()
-	place := c.slab
+	at := c.spot
 	*c = *i
-	c.slab = place
+	c.spot = at
 	b.add(c)
 	b.remove(i)
 	b.instances.set(k, c)
-	b.slabs.free(i)
+	b.slabs.release(i)
 }

@@ -14,31 +14,37 @@ import (
 func soundSlabs(b *builder) error {
 	living := map[uint32]int{}
 	for k, i := range b.instances.all() {
-		if i.slab == 0 {
+		if i.spot == 0 {
 			if k.Owner != registry.NodeAPI {
 				return fmt.Errorf("%v lies by itself", k)
 			}
 			continue
 		}
-		s := b.slabs.all[i.slab]
-		if s == nil {
-			return fmt.Errorf("%v lies in slab %d, which was given up", k, i.slab)
+		if s := b.slabs.all[i.spot.slab()]; s == nil {
+			return fmt.Errorf("%v lies in slab %d, which was given up", k, i.spot.slab())
 		}
-		if !slices.ContainsFunc(s.items, func(o Instance) bool { return o.slab == i.slab && o.ID() == i.ID() && o.Node() == i.Node() }) {
-			return fmt.Errorf("%v doesn't lie in its slab", k)
+		if b.slabs.at(i.spot) != i {
+			return fmt.Errorf("%v doesn't lie where it says", k)
 		}
-		living[i.slab]++
+		living[i.spot.slab()]++
 	}
 	gone := 0
-	for id, s := range b.slabs.all {
-		if len(s.items)-s.gone != living[id] {
-			return fmt.Errorf("%d of %d in slab %d are gone, but %d live", s.gone, len(s.items), id, living[id])
+	for n, s := range b.slabs.all {
+		id := uint32(n)
+		if free := slices.Contains(b.slabs.free, id); free == (s != nil) && n > 0 {
+			return fmt.Errorf("slab %d is free: %t, in use: %t", id, free, s != nil)
+		}
+		if s == nil {
+			continue
+		}
+		if s.used-s.gone != living[id] {
+			return fmt.Errorf("%d of %d in slab %d are gone, but %d live", s.gone, s.used, id, living[id])
 		}
 		if s.full() && living[id] == 0 {
 			return fmt.Errorf("slab %d is of no use", id)
 		}
-		if thin := b.slabs.thin[id] != nil; thin && 2*s.gone < len(s.items) {
-			return fmt.Errorf("slab %d is not thin: %d of %d are gone", id, s.gone, len(s.items))
+		if thin := b.slabs.thin[id] != nil; thin && 2*s.gone < s.used {
+			return fmt.Errorf("slab %d is not thin: %d of %d are gone", id, s.gone, s.used)
 		}
 		gone += s.gone
 	}
@@ -85,7 +91,7 @@ func TestSlabsAreGivenUp(t *testing.T) {
 				e := all[tt.next(change)]
 				e.ModRevision = int64(change + 3)
 				h.Update([]registry.Entry{e})
-				worst = max(worst, len(x.builder.slabs.all)*slabSize)
+				worst = max(worst, x.builder.slabs.room())
 			}
 			if err := soundSlabs(x.builder); err != nil {
 				t.Error(err)

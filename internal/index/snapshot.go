@@ -38,7 +38,7 @@ type placeAt = pair[netip.Addr, *place]
 
 // App is a group of services.
 type App struct {
-	owner *owner
+	owner owner
 	Name  string
 	// services holds the names of the services, by which they are found in the
 	// snapshot: a change of one of them is then no change of its app.

@@ -9,17 +9,21 @@ import (
 
 // table finds the registered instances by their keys. A map of the keys
 // themselves would hold a second copy of every node and ID, and pointers to it
-// for the garbage collector to follow: here each instance is its own key.
+// for the garbage collector to follow: here each instance is its own key, and
+// there are no pointers at all.
 type table struct {
+	slabs *slabs
 	// byHash holds the first instance of each hash; the others follow it.
-	byHash map[uint64]*Instance
+	byHash map[uint64]spot
 	// byAPI holds those that were registered by HTTP, which say less of their
-	// keys.
+	// keys, and lie by themselves.
 	byAPI map[string]*Instance
 	size  int
 }
 
-func newTable() table { return table{byHash: map[uint64]*Instance{}, byAPI: map[string]*Instance{}} }
+func newTable(s *slabs) table {
+	return table{slabs: s, byHash: map[uint64]spot{}, byAPI: map[string]*Instance{}}
+}
 
 func hashOfKey(node, id string) uint64 {
 	var h maphash.Hash
@@ -42,10 +46,12 @@ func (t *table) get(k registry.Key) *Instance {
 	if k.Owner == registry.NodeAPI {
 		return t.byAPI[k.Name]
 	}
-	for i := t.byHash[hashOfKey(k.Owner, k.Name)]; i != nil; i = i.next {
+	for at := t.byHash[hashOfKey(k.Owner, k.Name)]; at != 0; {
+		i := t.slabs.at(at)
 		if i.hasKey(k) {
 			return i
 		}
+		at = i.next
 	}
 	return nil
 }
@@ -60,7 +66,7 @@ func (t *table) set(k registry.Key, i *Instance) {
 	}
 	h := hashOfKey(k.Owner, k.Name)
 	i.next = t.byHash[h]
-	t.byHash[h] = i
+	t.byHash[h] = i.spot
 }
 
 func (t *table) delete(k registry.Key) {
@@ -73,15 +79,15 @@ func (t *table) delete(k registry.Key) {
 	}
 	h := hashOfKey(k.Owner, k.Name)
 	first := t.byHash[h]
-	for at := &first; *at != nil; at = &(*at).next {
-		if !(*at).hasKey(k) {
+	for at := &first; *at != 0; {
+		i := t.slabs.at(*at)
+		if !i.hasKey(k) {
+			at = &i.next
 			continue
 		}
-		// What is left behind must not keep the others alive.
-		gone := *at
-		*at, gone.next = gone.next, nil
+		*at = i.next
 		t.size--
-		if first == nil {
+		if first == 0 {
 			delete(t.byHash, h)
 		} else {
 			t.byHash[h] = first
@@ -94,12 +100,12 @@ func (t *table) delete(k registry.Key) {
 func (t *table) all() iter.Seq2[registry.Key, *Instance] {
 	return func(yield func(registry.Key, *Instance) bool) {
 		for _, first := range t.byHash {
-			for i := first; i != nil; {
-				next := i.next
+			for at := first; at != 0; {
+				i := t.slabs.at(at)
+				at = i.next
 				if !yield(i.key(), i) {
 					return
 				}
-				i = next
 			}
 		}
 		for name, i := range t.byAPI {

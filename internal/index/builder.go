@@ -89,7 +89,7 @@ func newBuilder(o Options, layout registry.Layout, log *slog.Logger) *builder {
 // snapshot returns the present state. What the builder changes afterwards it
 // copies first.
 func (b *builder) snapshot() *Snapshot {
-	b.compact()
+	b.compact(atOnce)
 	for v := range b.dirty {
 		v.settle(b.rules)
 	}
@@ -307,7 +307,7 @@ func (r *rules) askerAt(p *place) Asker {
 	}
 	var last *Instance
 	for _, i := range p.instances {
-		if i.Node() == r.node && (last == nil || i.started > last.started) {
+		if i.Node() == r.node && (last == nil || i.started > last.started || i.started == last.started && byID(i, last) < 0) {
 			last = i
 		}
 	}

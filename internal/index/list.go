@@ -1,6 +1,8 @@
 package index
 
 import (
+	"math"
+
 	"github.com/rackdns/rackdns/internal/registry"
 )
 
@@ -67,6 +69,8 @@ func (b *builder) endList(revision, since int64) {
 			b.dropRecord(k, r, revision)
 		}
 	}
+	// A list may leave next to nothing, and there may be no change after it.
+	b.compact(math.MaxInt)
 	switch {
 	case b.pastShown > 0:
 		b.serial = max(b.pastShown, b.serialBefore)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -239,6 +240,8 @@ func newMachine(t *rapid.T) *machine {
 	m.x, m.h, m.layout = x, (*handler)(x), x.client.Layout()
 	// So small that they are filled and given up all the time.
 	x.builder.slabs.size = rapid.IntRange(1, 4).Draw(t, "slab")
+	// And several instances have one hash.
+	x.builder.instances.mask = rapid.SampledFrom([]uint64{0, 3, math.MaxUint64}).Draw(t, "hashes")
 	m.resync(t)
 	return m
 }

@@ -4,14 +4,15 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/rackdns/rackdns/internal/registry"
 )
 
-// slabSize is how many instances lie together: 20 KB, which the allocator hands
-// out without loss.
+// slabSize is how many instances lie together: 40 KB, which are whole pages of
+// the allocator, so that nothing is lost.
 const (
-	slabBits = 7
+	slabBits = 8
 	slabSize = 1 << slabBits
 )
 
@@ -29,21 +30,24 @@ func (p spot) slab() uint32 { return uint32(p >> slabBits) }
 // whose instances are gone are therefore given up: see [builder.compact].
 type slab struct {
 	id uint32
-	// items never changes; so many of them were handed out, and so many of
-	// those are gone.
+	// items never changes; so many of them were handed out, by an arena alone,
+	// and so many of those are gone.
 	items      []Instance
 	used, gone int
 }
 
 func (s *slab) full() bool { return s.used == len(s.items) }
 
-// slabs are those with instances in use.
+// slabs are those with instances in use, or with room for more. Several arenas
+// may take from them at once. While they do, nothing is released.
 type slabs struct {
 	size int
+	// all is by ID, of which the first is 1. What is in use can be read without
+	// the lock.
+	all atomic.Pointer[[]*slab]
 
-	mu sync.RWMutex
-	// all is by ID, of which the first is 1; those of free aren't in use.
-	all  []*slab
+	mu sync.Mutex
+	// free are the IDs that aren't in use.
 	free []uint32
 	// thin are those half of which is gone. There are gone instances in all.
 	thin map[uint32]*slab
@@ -51,8 +55,12 @@ type slabs struct {
 }
 
 func newSlabs(size int) *slabs {
-	return &slabs{size: size, all: make([]*slab, 1), thin: map[uint32]*slab{}}
+	s := &slabs{size: size, thin: map[uint32]*slab{}}
+	s.all.Store(&[]*slab{nil})
+	return s
 }
+
+func (s *slabs) get(id uint32) *slab { return (*s.all.Load())[id] }
 
 // arena is where one goroutine takes instances from.
 type arena struct {
@@ -76,27 +84,25 @@ func (a *arena) instance() *Instance {
 func (s *slabs) open(full *slab) *slab {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if full != nil && s.all[full.id] == full {
+	if full != nil && s.get(full.id) == full {
 		s.look(full)
 	}
 	n := &slab{items: make([]Instance, s.size)}
+	all := *s.all.Load()
 	if last := len(s.free) - 1; last >= 0 {
 		n.id = s.free[last]
 		s.free = s.free[:last]
-		s.all[n.id] = n
-	} else {
-		n.id = uint32(len(s.all))
-		s.all = append(s.all, n)
+		all[n.id] = n
+		return n
 	}
+	n.id = uint32(len(all))
+	all = append(all, n)
+	s.all.Store(&all)
 	return n
 }
 
 // at returns the instance that lies there and is in use.
-func (s *slabs) at(p spot) *Instance {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return &s.all[p.slab()].items[p%slabSize]
-}
+func (s *slabs) at(p spot) *Instance { return &s.get(p.slab()).items[p%slabSize] }
 
 // release takes note that nobody needs i any more but those who have an older
 // snapshot.
@@ -106,7 +112,7 @@ func (s *slabs) release(i *Instance) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	of := s.all[i.spot.slab()]
+	of := s.get(i.spot.slab())
 	of.gone++
 	s.gone++
 	s.look(of)
@@ -118,7 +124,7 @@ func (s *slabs) look(of *slab) {
 	case !of.full():
 	case of.gone == of.used:
 		s.gone -= of.gone
-		s.all[of.id] = nil
+		(*s.all.Load())[of.id] = nil
 		s.free = append(s.free, of.id)
 		delete(s.thin, of.id)
 	case 2*of.gone >= of.used:
@@ -128,29 +134,29 @@ func (s *slabs) look(of *slab) {
 
 // atOnce is how many slabs are given up with one change, so that it isn't held
 // up for long.
-const atOnce = 16
+const atOnce = 8
 
-// wasteful returns the slabs that are to be given up now: none as long as a
-// quarter of the memory at most is wasted, since many a slab is about to be
-// freed anyhow.
-func (s *slabs) wasteful() []*slab {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
+// wasteful returns the slabs that are to be given up now, at most so many: none
+// as long as a quarter of the memory at most is wasted, since many a slab is
+// about to be freed anyhow.
+func (s *slabs) wasteful(most int) []*slab {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if 4*s.gone <= s.room() {
 		return nil
 	}
 	thin := slices.Collect(maps.Values(s.thin))
-	return thin[:min(len(thin), atOnce)]
+	return thin[:min(len(thin), most)]
 }
 
 // room is for how many instances there is memory.
-func (s *slabs) room() int { return (len(s.all) - 1 - len(s.free)) * s.size }
+func (s *slabs) room() int { return (len(*s.all.Load()) - 1 - len(s.free)) * s.size }
 
 // compact moves what is left in slabs that are half empty to others, so that
-// instances never take much more than twice the memory that they need. As many
+// instances don't take much more than twice the memory that they need. As many
 // as are moved have gone before.
-func (b *builder) compact() {
-	for _, s := range b.slabs.wasteful() {
+func (b *builder) compact(most int) {
+	for _, s := range b.slabs.wasteful(most) {
 		for n := range s.items {
 			i := &s.items[n]
 			if k := i.key(); b.instances.get(k) == i {

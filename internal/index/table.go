@@ -3,6 +3,7 @@ package index
 import (
 	"hash/maphash"
 	"iter"
+	"math"
 
 	"github.com/rackdns/rackdns/internal/registry"
 )
@@ -10,9 +11,11 @@ import (
 // table finds the registered instances by their keys. A map of the keys
 // themselves would hold a second copy of every node and ID, and pointers to it
 // for the garbage collector to follow: here each instance is its own key, and
-// there are no pointers at all.
+// there is no pointer to any, but for the few that were registered by HTTP.
 type table struct {
 	slabs *slabs
+	// mask is which bits of a hash count: all, but in tests.
+	mask uint64
 	// byHash holds the first instance of each hash; the others follow it.
 	byHash map[uint64]spot
 	// byAPI holds those that were registered by HTTP, which say less of their
@@ -22,16 +25,16 @@ type table struct {
 }
 
 func newTable(s *slabs) table {
-	return table{slabs: s, byHash: map[uint64]spot{}, byAPI: map[string]*Instance{}}
+	return table{slabs: s, mask: math.MaxUint64, byHash: map[uint64]spot{}, byAPI: map[string]*Instance{}}
 }
 
-func hashOfKey(node, id string) uint64 {
+func (t *table) hash(k registry.Key) uint64 {
 	var h maphash.Hash
 	h.SetSeed(seed)
-	_, _ = h.WriteString(node)
+	_, _ = h.WriteString(k.Owner)
 	_ = h.WriteByte('/')
-	_, _ = h.WriteString(id)
-	return h.Sum64()
+	_, _ = h.WriteString(k.Name)
+	return h.Sum64() & t.mask
 }
 
 func (i *Instance) hasKey(k registry.Key) bool { return i.ID() == k.Name && i.Node() == k.Owner }
@@ -46,7 +49,7 @@ func (t *table) get(k registry.Key) *Instance {
 	if k.Owner == registry.NodeAPI {
 		return t.byAPI[k.Name]
 	}
-	for at := t.byHash[hashOfKey(k.Owner, k.Name)]; at != 0; {
+	for at := t.byHash[t.hash(k)]; at != 0; {
 		i := t.slabs.at(at)
 		if i.hasKey(k) {
 			return i
@@ -64,7 +67,7 @@ func (t *table) set(k registry.Key, i *Instance) {
 		t.byAPI[k.Name] = i
 		return
 	}
-	h := hashOfKey(k.Owner, k.Name)
+	h := t.hash(k)
 	i.next = t.byHash[h]
 	t.byHash[h] = i.spot
 }
@@ -77,7 +80,7 @@ func (t *table) delete(k registry.Key) {
 		}
 		return
 	}
-	h := hashOfKey(k.Owner, k.Name)
+	h := t.hash(k)
 	first := t.byHash[h]
 	for at := &first; *at != 0; {
 		i := t.slabs.at(*at)

@@ -20,8 +20,8 @@ type taken struct {
 	observed time.Time
 }
 
-// parallelFrom is the number of entries from which on it pays to look at them
-// on all processors: not those of a change, but those of a list.
+// parallelFrom is the number of entries for which it pays to use a processor:
+// not those of a change, but those of a list.
 const parallelFrom = 64
 
 // take applies entries in their order. A value that can't be read counts as
@@ -33,7 +33,7 @@ func (b *builder) take(entries []registry.Entry) {
 			all[n] = b.look(a, entries[n])
 		}
 	}
-	if procs := len(b.arenas); len(entries) < parallelFrom || procs == 1 || b.live {
+	if procs := min(len(b.arenas), len(entries)/parallelFrom); procs <= 1 || b.live {
 		look(&b.arenas[0], 0, len(entries))
 	} else {
 		var wg sync.WaitGroup

@@ -23,8 +23,8 @@ type spot uint32
 func (p spot) slab() uint32 { return uint32(p >> slabBits) }
 
 // slab is a row of instances in one piece of memory. The garbage collector has
-// to find every object that there is, over and over, and finding is most of its
-// work: a row of instances it finds as one.
+// to find every object that there is, over and over, and that is much of its
+// work: a row of instances it finds as one (see BenchmarkCollection).
 //
 // The price is that the last one to go frees the memory of all. Slabs half of
 // whose instances are gone are therefore given up: see [builder.compact].

@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"testing"
+	"unsafe"
 
 	"github.com/rackdns/rackdns/internal/registry"
 )
@@ -59,6 +61,37 @@ func soundSlabs(b *builder) error {
 		return fmt.Errorf("%d are gone, counted as %d", gone, b.slabs.gone)
 	}
 	return nil
+}
+
+// TestSlabsArePages checks what the size of a slab was chosen for.
+func TestSlabsArePages(t *testing.T) {
+	const page = 8 << 10
+	if size := slabSize * unsafe.Sizeof(Instance{}); size%page != 0 {
+		t.Errorf("a slab of %d instances has %d bytes, which are no whole pages of %d", slabSize, size, page)
+	}
+}
+
+// TestAskersOfOneAge looks at two instances at one address that say that they
+// started at once. Who asks from there must not depend on which of them was the
+// last to be written, or moved.
+func TestAskersOfOneAge(t *testing.T) {
+	for _, order := range [][]int{{0, 1}, {1, 0}} {
+		x, err := Open(Config{Registry: registry.Config{Rack: "acme"}, Options: Options{Node: "node-0"}, Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := (*handler)(x)
+		h.BeginList(1, false)
+		h.EndList(2)
+		for n, i := range order {
+			// Those of one service have one address.
+			h.Update([]registry.Entry{benchEntry(t, 0, i, int64(n+3), 47000)})
+		}
+		asker := x.Snapshot().Asker(netip.MustParseAddr("172.17.0.0"))
+		if i := asker.Instance(); i == nil || i.ID() != "000000000000" {
+			t.Errorf("written in the order %v: it is %v that asks", order, i)
+		}
+	}
 }
 
 // TestListLeavesNoWaste lists a rack of which next to nothing is left. There may

@@ -18,10 +18,12 @@ const DefaultFloor = 64 << 20
 // By how much a heap may grow before it is collected, in percent: usual is Go's
 // own rule, large is for a heap above the floor. Each collection follows every
 // pointer of a rack that hardly changes, while the garbage is that of the
-// queries: half as many collections are half that work.
+// queries: half as many collections are half that work. A heap that is to be
+// frugal stays below both.
 const (
 	usual = 100
 	large = 200
+	small = 50
 )
 
 // liveBytes is the heap that the last collection left.
@@ -55,8 +57,9 @@ var (
 	frugal atomic.Int32
 )
 
-// Frugal keeps a heap above the floor to Go's own rule until done is called:
-// for what takes much memory at once and soon gives it back.
+// Frugal has a heap above the floor collected whenever it has grown by half,
+// until done is called: for what takes much memory at once and soon gives it
+// back.
 func Frugal() (done func()) {
 	frugal.Add(1)
 	retune()
@@ -101,7 +104,7 @@ func (t *tuner) tune() (again bool) {
 	metrics.Read(t.sample)
 	least := large
 	if frugal.Load() > 0 {
-		least = usual
+		least = small
 	}
 	if p := percentFor(t.sample[0].Value.Uint64(), t.floor, least); p != t.percent {
 		t.percent = p

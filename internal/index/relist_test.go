@@ -89,10 +89,10 @@ func TestRelistingIsFrugal(t *testing.T) {
 	}{
 		{"a first list", func() { feed.BeginList(1, false) }, 200},
 		{"its end", func() { feed.EndList(2) }, 200},
-		{"another list", func() { feed.BeginList(3, true) }, 100},
-		{"one more, since that broke off", func() { feed.BeginList(4, true) }, 100},
+		{"another list", func() { feed.BeginList(3, true) }, 50},
+		{"one more, since that broke off", func() { feed.BeginList(4, true) }, 50},
 		{"its end", func() { feed.EndList(5) }, 200},
-		{"a list that breaks off", func() { feed.BeginList(6, false) }, 100},
+		{"a list that breaks off", func() { feed.BeginList(6, false) }, 50},
 		{"the end of all", func() { _ = x.Close() }, 200},
 	} {
 		step.do()

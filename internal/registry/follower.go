@@ -7,10 +7,8 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
-	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 const (
@@ -25,13 +23,6 @@ const (
 	// soonBack is the same for a follower, whose index is to be right two
 	// seconds after etcd is back, waits for connections included.
 	soonBack = time.Second / 2
-)
-
-// A page of a list holds at most pageMax keys and roughly pageBytes.
-const (
-	pageMin   = 32
-	pageMax   = 5000
-	pageBytes = 2 << 20
 )
 
 // Entry is one key of the rack with its value.
@@ -157,75 +148,6 @@ func (f *Follower) relist(why string, reset bool) {
 	f.log.Warn("listing the whole registry again", "why", why, "revision", f.rev)
 	f.listed = false
 	f.reset = f.reset || reset
-}
-
-// list hands over everything as of one revision. The next page is on its way
-// while the handler works on the last one.
-func (f *Follower) list(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	pages := make(chan *clientv3.GetResponse, 1)
-	fetched := make(chan error, 1)
-	go func() {
-		defer close(pages)
-		fetched <- f.fetch(ctx, pages)
-	}()
-	var head *etcdserverpb.ResponseHeader
-	revision := int64(0)
-	for page := range pages {
-		if head == nil {
-			head, revision = page.Header, page.Header.Revision
-			f.handler.BeginList(revision, f.reset || f.cluster != 0 && f.cluster != head.ClusterId)
-		}
-		f.handler.List(entries(page.Kvs))
-	}
-	if err := <-fetched; err != nil {
-		return err
-	}
-	f.rev, f.cluster, f.term, f.last = revision, head.ClusterId, head.RaftTerm, Entry{}
-	f.handler.EndList(f.history(ctx, revision))
-	f.handler.Current(f.rev)
-	return nil
-}
-
-func (f *Follower) fetch(ctx context.Context, pages chan<- *clientv3.GetResponse) error {
-	base := f.client.layout.Base()
-	from, end := base, clientv3.GetPrefixRangeEnd(base)
-	opts := []clientv3.OpOption{clientv3.WithRange(end)}
-	limit, revision := int64(256), int64(0)
-	for {
-		var page *clientv3.GetResponse
-		err := f.client.try(ctx, func(ctx context.Context, kv clientv3.KV) (err error) {
-			page, err = kv.Get(ctx, from, append(opts, clientv3.WithLimit(limit), clientv3.WithRev(revision))...)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		if revision == 0 {
-			revision = page.Header.Revision
-		}
-		select {
-		case pages <- page:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		if !page.More {
-			return nil
-		}
-		from = string(page.Kvs[len(page.Kvs)-1].Key) + "\x00"
-		limit = nextLimit(page.Kvs)
-	}
-}
-
-// nextLimit sizes a page by the values of the one before, so that values of
-// 64 KiB don't make it a hundred times as large as usual.
-func nextLimit(kvs []*mvccpb.KeyValue) int64 {
-	size := 1
-	for _, kv := range kvs {
-		size += len(kv.Key) + len(kv.Value)
-	}
-	return int64(min(max(pageBytes*len(kvs)/size, pageMin), pageMax))
 }
 
 func entries(kvs []*mvccpb.KeyValue) []Entry {

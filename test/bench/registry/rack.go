@@ -104,10 +104,23 @@ func (r *rack) close() {
 	_ = os.RemoveAll(r.dir)
 }
 
-// fill writes n instances, three for each service.
+// nodes is how many there are in the rack.
+const nodes = 1000
+
+// fill writes n instances, three for each service, and the nodes they run on.
 func (r *rack) fill(ctx context.Context, n int) error {
 	const batch = 100
 	var ops []clientv3.Op
+	for i := range nodes {
+		node := nodeOf(i)
+		value, err := registry.Encode(node)
+		if err != nil {
+			return err
+		}
+		if _, err := r.client.Put(ctx, r.layout.Node(node.Node), string(value)); err != nil {
+			return err
+		}
+	}
 	for i := range n {
 		inst := instanceOf(i)
 		r.keys = append(r.keys, r.layout.Instance(inst.Node, inst.ID))
@@ -127,10 +140,19 @@ func (r *rack) fill(ctx context.Context, n int) error {
 	return nil
 }
 
-// instanceOf is the n-th instance of a rack of 1,000 nodes.
+func nodeOf(n int) *registry.Node {
+	return &registry.Node{
+		Node: fmt.Sprintf("node-%d", n), Engine: fmt.Sprintf("ENGINE-%d", n), Addresses: []netip.Addr{hostOf(n)},
+		Version: "1.0.0", Started: time.Unix(1_790_000_000, 0).UTC(),
+	}
+}
+
+func hostOf(node int) netip.Addr { return netip.AddrFrom4([4]byte{10, 1, byte(node >> 8), byte(node)}) }
+
+// instanceOf is the n-th instance of the rack.
 func instanceOf(n int) *registry.Instance {
-	service, node := n/3, n%1000
-	host := netip.AddrFrom4([4]byte{10, 1, byte(node >> 8), byte(node)})
+	service, node := n/3, n%nodes
+	host := hostOf(node)
 	return &registry.Instance{
 		ID: fmt.Sprintf("%012x", n), Node: fmt.Sprintf("node-%d", node),
 		App: fmt.Sprintf("app-%d", service/20), Service: fmt.Sprintf("service-%d", service%20), Namespace: fmt.Sprintf("app-%d", service/20),
@@ -142,7 +164,7 @@ func instanceOf(n int) *registry.Instance {
 		}},
 		Networks: []registry.Network{{
 			ID: fmt.Sprintf("%012x", node), Name: "bridge", Scope: registry.ScopeLocal,
-			IPv4: netip.AddrFrom4([4]byte{172, 17, byte(n / 1000 >> 8), byte(2 + n/1000)}),
+			IPv4: netip.AddrFrom4([4]byte{172, 17, byte(n / nodes >> 8), byte(2 + n/nodes)}),
 		}},
 		Tags: map[string]string{"az": "a"}, Observed: time.Unix(1_790_000_000, 0).UTC(),
 	}

@@ -19,10 +19,10 @@ type builder struct {
 	log    *slog.Logger
 	owner  owner
 
-	services  trie[string, *Service]
-	apps      trie[string, namedApp]
-	rack      trie[string, *Resource]
-	addresses trie[netip.Addr, placeAt]
+	services  directory
+	apps      pairs[string, *App]
+	rack      pairs[string, *Resource]
+	addresses pairs[netip.Addr, *place]
 	nodes     map[string]*registry.Node
 	namespaces
 	supplies
@@ -92,6 +92,7 @@ func (b *builder) snapshot() *Snapshot {
 	b.compact(atOnce)
 	for v := range b.dirty {
 		v.settle(b.rules)
+		b.services.set(b.owner, list(v))
 	}
 	// Not cleared: a map stays as large as it ever was, and the first list
 	// makes this one as large as the rack.
@@ -207,18 +208,19 @@ func (b *builder) bind(a *App) {
 
 // service returns the service of that name, ready to be changed.
 func (b *builder) service(name *serviceName) *Service {
-	v, ok := b.services.get(name.full())
-	switch {
-	case !ok:
+	var v *Service
+	switch l := b.services.at(name.full()); {
+	case l == nil:
 		a := b.app(name.app())
 		a.services.set(b.owner, appService{name})
-		v = newService(b.owner, name)
-	case v.owner == b.owner:
-		return v
+		v = &Service{owner: b.owner, name: name}
+		v.instances = v.theirs[:0]
+	case l.service.owner == b.owner:
+		return l.service
 	default:
-		v = v.copy(b.owner)
+		v = l.service.copy(b.owner)
 	}
-	b.services.set(b.owner, v)
+	b.services.set(b.owner, list(v))
 	b.dirty[v] = struct{}{}
 	return v
 }

@@ -12,7 +12,7 @@ import (
 
 type numbered = pair[string, int]
 
-func contents(t trie[string, numbered]) map[string]int {
+func contents(t pairs[string, int]) map[string]int {
 	all := map[string]int{}
 	for e := range t.all() {
 		all[e.name] = e.value
@@ -25,11 +25,11 @@ func contents(t trie[string, numbered]) map[string]int {
 func TestTrieIsAMap(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		type snap struct {
-			trie trie[string, numbered]
+			trie pairs[string, int]
 			want map[string]int
 		}
 		var (
-			tr    trie[string, numbered]
+			tr    pairs[string, int]
 			o     = owner(1)
 			model = map[string]int{}
 			snaps []snap
@@ -73,13 +73,13 @@ func TestTrieIsAMap(t *testing.T) {
 // is made of.
 func TestTrieChurns(t *testing.T) {
 	type snap struct {
-		trie trie[string, numbered]
+		trie pairs[string, int]
 		want map[string]int
 	}
 	for seed := range uint64(8) {
 		var (
 			r     = rand.New(rand.NewPCG(seed, 0))
-			tr    trie[string, numbered]
+			tr    pairs[string, int]
 			o     = owner(1)
 			model = map[string]int{}
 			snaps []snap
@@ -117,7 +117,7 @@ func TestTrieChurns(t *testing.T) {
 
 // soundSize returns how many entries there are below a node, and fails if the
 // node is not as it should be.
-func soundSize(t *testing.T, n *trieNode[string, numbered], used uint) int {
+func soundSize(t *testing.T, n *trieNode[string, numbered, *numbered], used uint) int {
 	t.Helper()
 	if n.branch == nil {
 		for at, e := range n.entries {
@@ -145,9 +145,9 @@ func soundSize(t *testing.T, n *trieNode[string, numbered], used uint) int {
 func TestTrieSurvivesEqualHashes(t *testing.T) {
 	const many = fullLeaf + 8
 	o := owner(1)
-	n := trieNode[string, numbered]{owner: o}
+	n := trieNode[string, numbered, *numbered]{owner: o}
 	for i := range many {
-		if !n.set(o, deepest, 0, numbered{strconv.Itoa(i), i}) {
+		if !n.set(o, deepest, 0, &numbered{strconv.Itoa(i), i}) {
 			t.Fatalf("%d was there before", i)
 		}
 	}
@@ -155,7 +155,7 @@ func TestTrieSurvivesEqualHashes(t *testing.T) {
 		t.Fatal("there is a branch where there is nothing to branch by")
 	}
 	for _, i := range []int{1, many - 1} {
-		if n.set(o, deepest, 0, numbered{strconv.Itoa(i), -i}) || n.entries[n.find(0, strconv.Itoa(i))].value != -i {
+		if n.set(o, deepest, 0, &numbered{strconv.Itoa(i), -i}) || n.entries[n.find(0, strconv.Itoa(i))].value != -i {
 			t.Fatalf("setting %d again did not replace its value", i)
 		}
 	}
@@ -171,7 +171,7 @@ func TestTrieSurvivesEqualHashes(t *testing.T) {
 // TestTrieShrinks checks that what remains after many deletions is as flat as
 // if the deleted keys had never been there.
 func TestTrieShrinks(t *testing.T) {
-	var tr trie[int, pair[int, int]]
+	var tr pairs[int, int]
 	o := owner(1)
 	for i := range 10000 {
 		tr.set(o, pair[int, int]{i, i})

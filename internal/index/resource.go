@@ -197,12 +197,9 @@ func (b *builder) back(r *Resource, instances []*Instance) {
 	r.Backed, r.instances, r.views = true, slices.Clone(instances), b.rules.views(instances, nil)
 }
 
-// key is by what the rack or the app finds the resource.
-func (r *Resource) key() string { return r.Name }
-
-func setOrDelete(b *builder, t *trie[string, *Resource], name string, r *Resource) {
+func setOrDelete(b *builder, t *pairs[string, *Resource], name string, r *Resource) {
 	if r != nil {
-		t.set(b.owner, r)
+		t.set(b.owner, database{name, r})
 	} else {
 		t.delete(b.owner, name)
 	}
@@ -211,7 +208,7 @@ func setOrDelete(b *builder, t *trie[string, *Resource], name string, r *Resourc
 // nameDatabases gives the app's resources the names by type and group: each
 // has <type>-<name>, and the default one of a type <type> as well.
 func (b *builder) nameDatabases(a *App) {
-	a.databases = trie[string, database]{}
+	a.databases = pairs[string, *Resource]{}
 	standard := map[string]*Resource{}
 	for _, r := range byName(&a.resources) {
 		if label := r.Type + "-" + r.Name; registry.IsLabel(label) {
@@ -242,9 +239,11 @@ func sameResource(a, b *registry.InstanceResource) bool {
 	return a == b || a != nil && b != nil && *a == *b
 }
 
-func byName(t *trie[string, *Resource]) []*Resource {
+func byName(t *pairs[string, *Resource]) []*Resource {
 	all := make([]*Resource, 0, t.size)
-	all = slices.AppendSeq(all, t.all())
+	for r := range t.all() {
+		all = append(all, r.value)
+	}
 	slices.SortFunc(all, func(x, y *Resource) int { return strings.Compare(x.Name, y.Name) })
 	return all
 }

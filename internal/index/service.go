@@ -5,41 +5,28 @@ import (
 	"slices"
 	"sort"
 	"strings"
-	"unsafe"
 
 	"github.com/rackdns/rackdns/internal/registry"
 )
 
 // Service is a named component of an app, with all that askers can get of it.
 type Service struct {
-	// A lookup needs what is up to few, in this order: it lies in memory as it
-	// is read, since in a large rack each leap is a wait for it.
-	views views
-	// label is the name in the form of the trie's keys, if it is short enough
-	// for that, which nearly all are; length is its own.
-	label  [31]byte
-	length uint8
 	// few is where the views have room for what most askers get, if it isn't
-	// much.
-	few [3]Endpoint
+	// much. An answer needs it next after the directory, so it comes first.
+	few   [fewEndpoints]Endpoint
+	views views
 
 	owner     owner
 	declared  *registry.Service
 	instances []*Instance
 	// theirs is where the few instances are kept.
-	theirs [3]*Instance
+	theirs [fewEndpoints]*Instance
 	// name is what the instances share.
 	name *serviceName
 }
 
-func newService(o owner, name *serviceName) *Service {
-	v := &Service{owner: o, name: name}
-	if len(name.full()) <= len(v.label) {
-		v.length = uint8(copy(v.label[:], name.full()))
-	}
-	v.instances = v.theirs[:0]
-	return v
-}
+// fewEndpoints is how many endpoints, and instances, lie in their service.
+const fewEndpoints = 3
 
 // settle is for when all changes of the instances are made: few of them then
 // lie in the service, and many don't.
@@ -62,16 +49,6 @@ func (v *Service) copy(o owner) *Service {
 	c.views, c.few, c.theirs = views{}, [len(v.few)]Endpoint{}, [len(v.theirs)]*Instance{}
 	c.instances = append(c.theirs[:0], v.instances...)
 	return &c
-}
-
-// key is what the trie finds the service by. Usually it lies where the lookup
-// has to look anyhow.
-func (v *Service) key() string {
-	if v.length == 0 {
-		return v.name.full()
-	}
-	// Nobody changes the bytes once there is a service.
-	return unsafe.String(&v.label[0], v.length) //nolint:gosec // see above
 }
 
 func (v *Service) lookup(name string, asker Asker) Match {

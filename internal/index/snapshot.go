@@ -16,11 +16,11 @@ type Snapshot struct {
 	// services holds every service as <service>.<app>, since that is what
 	// nearly all queries are for and each further map costs them a cache miss
 	// or three.
-	services trie[string, *Service]
+	services directory
 	// apps holds every app by its name and by the namespaces it has won.
-	apps      trie[string, namedApp]
-	rack      trie[string, *Resource]
-	addresses trie[netip.Addr, placeAt]
+	apps      pairs[string, *App]
+	rack      pairs[string, *Resource]
+	addresses pairs[netip.Addr, *place]
 	nodes     map[string]*registry.Node
 	clashes   []Clash
 	serial    int64
@@ -42,15 +42,15 @@ type App struct {
 	Name  string
 	// services holds the names of the services, by which they are found in the
 	// snapshot: a change of one of them is then no change of its app.
-	services  trie[string, appService]
-	resources trie[string, *Resource]
-	databases trie[string, database]
+	services  trie[string, appService, *appService]
+	resources pairs[string, *Resource]
+	databases pairs[string, *Resource]
 }
 
 // appService is a service by its name within its app.
 type appService struct{ *serviceName }
 
-func (s appService) key() string { return s.service() }
+func (s *appService) key() string { return s.service() }
 
 // database is a resource by one of its names by type and group.
 type database = pair[string, *Resource]
@@ -146,17 +146,25 @@ const (
 	labelUDP      = "_udp"
 )
 
+// service returns the service of that name, nil if there is none.
+func (s *Snapshot) service(name *serviceName) *Service {
+	if l := s.services.at(name.full()); l != nil {
+		return l.service
+	}
+	return nil
+}
+
 // Lookup returns what a name stands for. The name is in lower case, relative
 // to the rack's zone, and without a dot at its end: "web.shop".
 func (s *Snapshot) Lookup(name string, a Asker) Match {
 	if dot := strings.LastIndexByte(name, '.'); dot >= 0 {
 		// What is before the last two labels, if anything, ends in a dot.
 		above := strings.LastIndexByte(name[:dot], '.') + 1
-		if v, ok := s.services.get(name[above:]); ok {
+		if l := s.services.at(name[above:]); l != nil {
 			if above == 0 {
-				return Match{Kind: AService, Service: v, Endpoints: v.views.of(a)}
+				return Match{Kind: AService, Service: l.service, Endpoints: l.endpoints(a)}
 			}
-			if m := v.lookup(name[:above-1], a); m.Kind != None {
+			if m := l.service.lookup(name[:above-1], a); m.Kind != None {
 				return m
 			}
 		}
@@ -185,7 +193,7 @@ func (s *Snapshot) lookupIn(a *App, name string, asker Asker) Match {
 	}
 	rest, last := cutLast(name)
 	if name, ok := a.services.get(last); ok {
-		if v, ok := s.services.get(name.full()); ok {
+		if v := s.service(name.serviceName); v != nil {
 			if m := v.lookup(rest, asker); m.Kind != None {
 				return m
 			}
@@ -199,7 +207,7 @@ func (s *Snapshot) lookupIn(a *App, name string, asker Asker) Match {
 	return Match{}
 }
 
-func lookupResource(resources *trie[string, *Resource], name string, asker Asker) Match {
+func lookupResource(resources *pairs[string, *Resource], name string, asker Asker) Match {
 	if name == "" {
 		if resources.size == 0 {
 			return Match{}
@@ -207,7 +215,7 @@ func lookupResource(resources *trie[string, *Resource], name string, asker Asker
 		return Match{Kind: Empty}
 	}
 	if r, ok := resources.get(name); ok {
-		return r.match(asker)
+		return r.value.match(asker)
 	}
 	return Match{}
 }
@@ -241,7 +249,7 @@ func (s *Snapshot) Services(a *App) iter.Seq[*Service] {
 	return func(yield func(*Service) bool) {
 		all := make([]*Service, 0, a.services.size)
 		for name := range a.services.all() {
-			if v, ok := s.services.get(name.full()); ok {
+			if v := s.service(name.serviceName); v != nil {
 				all = append(all, v)
 			}
 		}

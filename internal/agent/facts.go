@@ -38,6 +38,10 @@ type facts struct {
 	env         map[string]string
 	stopSignal  int
 	stopTimeout time.Duration
+	// pid is the container's first process, in the engine's PID namespace, and
+	// pidMode how its own relates to that.
+	pid     int
+	pidMode container.PidMode
 	// mode is the name or ID of the network given at creation, or one of
 	// Docker's special modes.
 	mode        string
@@ -99,6 +103,7 @@ func readFacts(c container.InspectResponse) (*facts, error) {
 		env:         registratorEnv(c.Config.Env),
 		stopSignal:  int(unix.SIGTERM),
 		stopTimeout: defaultStopTimeout,
+		pid:         c.State.Pid,
 		published:   map[portKey][]hostPort{},
 	}
 	// A container that never ran has a start in the year 1.
@@ -113,6 +118,7 @@ func readFacts(c container.InspectResponse) (*facts, error) {
 		f.stopTimeout = time.Duration(*t) * time.Second
 	}
 	if c.HostConfig != nil {
+		f.pidMode = c.HostConfig.PidMode
 		f.mode = string(c.HostConfig.NetworkMode)
 		if c.HostConfig.NetworkMode.IsContainer() {
 			f.joins = c.HostConfig.NetworkMode.ConnectedContainer()

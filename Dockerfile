@@ -21,6 +21,8 @@
 #   Docker network that rackdns is on.
 #   RACKDNS_NODE names the host, else each new container would be another node.
 #   Every flag has such a variable.
+# - With --pid host, names go with the process of their container, some
+#   milliseconds before the daemon tells, and also while the daemon is down.
 # - A named volume takes over the owner of /data below; a directory of the host
 #   mounted there must be writable by user 65532.
 

@@ -88,6 +88,9 @@ type Agent struct {
 	engineID  string
 	tracker   *tracker
 	inspector *inspector
+
+	// unwatched says once why a container's process isn't watched.
+	unwatched sync.Once
 }
 
 // New checks cfg and returns its agent. It connects to nothing.
@@ -206,7 +209,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return pub.Run(gctx) })
 	g.Go(func() error { a.follow(gctx); return nil })
 	g.Go(func() error { a.work(gctx); return nil })
-	if err := g.Wait(); err != nil {
+	err = g.Wait()
+	a.tracker.unwatchAll()
+	if err != nil {
 		return err
 	}
 	if !a.cfg.DrainOnStop {
@@ -325,6 +330,7 @@ func (a *Agent) look(ctx context.Context, id string) (failed bool) {
 		return true
 	}
 	a.tracker.apply(id, e, d, observed)
+	a.watch(id, e, d.facts)
 	return false
 }
 

@@ -12,7 +12,25 @@
 // explain` and `--dry-run` say exactly what the agent does.
 //
 // Two events act before any inspect: `die` takes the instance away, and a
-// `kill` with the container's stop signal or SIGKILL marks it as draining.
+// `kill` with the container's stop signal or SIGKILL marks it as draining. So
+// does the end of the container's process.
+//
+// # The end of a process
+//
+// The engine tells of a `docker kill` milliseconds after the process is dead,
+// of a crash tens of milliseconds after, and of nothing while it hangs or is
+// down, though its containers run on. So the agent holds a pidfd of the first
+// process of each registered container (process.go, watch.go) and sees its end
+// as soon as there is one. Then the instance is draining, whatever the engine
+// says of that run; its `die` takes it away, and its next start, which has
+// another start time, makes it serve again.
+//
+// A process ID means nothing if the engine is on another host, or the agent in
+// a PID namespace of its own. It counts only if that process is in the cgroup
+// with the container's full ID and is the first in the container's namespace. A
+// container whose process can't be watched (also before Linux 5.3) is left to
+// events; rackdns_agent_processes_watched tells how many are watched. An agent in a
+// container needs the host's PID namespace for it: `docker run --pid host`.
 //
 // # Identity
 //
@@ -106,11 +124,12 @@
 //
 // # Without an engine
 //
-// An engine that goes away takes no name with it: its containers may well run.
-// Neither does an agent that is started meanwhile: it keeps the lease of the one
-// before it (keep.go), if that was this node's by its address and the host was
-// not booted since, and writes nothing until the engine says who it is. Should
-// that be another one, the agent ends, and the names with their lease.
+// An engine that goes away takes no name with it: its containers may well run,
+// and only those whose process ends meanwhile are draining. An agent that is
+// started meanwhile takes none either: it keeps the lease of the one before it
+// (keep.go), if that was this node's by its address and the host was not booted
+// since, and writes nothing until the engine says who it is. Should that be
+// another one, the agent ends, and the names with their lease.
 //
 // # What is not registered
 //

@@ -142,18 +142,26 @@ func (t *tracker) killed(id, signal string, at time.Time) {
 	if e.kills[n].at.Before(at) {
 		e.kills[n] = k
 	}
-	if e.instance == nil || !t.draining(id, e, now) {
-		return
+	if e.instance != nil && t.draining(id, e, now) {
+		t.drain(e, at)
 	}
+}
+
+// drain publishes that nobody should be sent to the container any more.
+func (t *tracker) drain(e *entry, at time.Time) {
 	i := *e.instance
 	i.Draining = true
 	i.Observed = at.UTC()
 	t.publish(e, &i)
 }
 
-// draining decides whether the container is about to die, and if so has it
-// looked at again when it should be dead: if it isn't then, it survived.
+// draining decides whether the container is dead or about to die. In the
+// latter case it has it looked at again when it should be dead: if it isn't
+// then, it survived.
 func (t *tracker) draining(id string, e *entry, now time.Time) bool {
+	if e.over() {
+		return true
+	}
 	last := e.stopping()
 	if last.at.IsZero() {
 		return false

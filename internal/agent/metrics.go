@@ -18,6 +18,10 @@ var (
 		Name: "rackdns_agent_containers_refused",
 		Help: "Running containers that are not registered, by reason.",
 	}, []string{"reason"})
+	watchedProcesses = promauto.NewGauge(prometheus.GaugeOpts{
+		Name: "rackdns_agent_processes_watched",
+		Help: "Registered containers whose process the agent watches itself. The ends of the others are known by the engine's events.",
+	})
 	lastList = promauto.NewGauge(prometheus.GaugeOpts{
 		Name: "rackdns_agent_last_list_timestamp_seconds",
 		Help: "When the engine last listed all containers. Alert when it is minutes old.",

@@ -138,6 +138,11 @@ func isFirst(status string, mode container.PidMode) bool {
 	return false
 }
 
+// runs reports whether p is the process of the run that f tells of.
+func (p *initProcess) runs(f *facts) bool {
+	return p.pid == f.pid && p.started.Equal(f.started)
+}
+
 // wait waits for the end of the process, and closes the pidfd. After an error,
 // such as that it was stopped, nothing is known of the process.
 func (p *initProcess) wait() error {

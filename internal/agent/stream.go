@@ -56,7 +56,7 @@ func (a *Agent) follow(ctx context.Context) {
 		reconnects.Inc()
 		if !down {
 			down = true
-			a.log.Warn("lost the Docker Engine: names stay as they are until it is back", "error", err)
+			a.log.Warn("lost the Docker Engine: names of running containers stay as they are until it is back", "error", err)
 		}
 		wait(ctx, retry.NextBackOff())
 	}

@@ -32,6 +32,8 @@ type tracker struct {
 	// grace is how long, beyond its stop timeout, a container may take to die
 	// of its stop signal.
 	grace time.Duration
+	// watching waits for the goroutines that wait for the ends of processes.
+	watching sync.WaitGroup
 
 	mu sync.Mutex
 	// skew is how far the engine's clock is ahead of this host's, which
@@ -63,6 +65,10 @@ type entry struct {
 	kills map[int]kill
 	// survived is the time of a signal that the container outlived.
 	survived time.Time
+	// init is the process of the container's run, nil if it isn't watched.
+	init *initProcess
+	// ended is the start of a run whose process is known to have ended.
+	ended time.Time
 	// observed is the time of the first event since the last inspect.
 	observed time.Time
 	// failures counts the inspects that failed in a row.
@@ -207,6 +213,9 @@ func (t *tracker) apply(id string, e *entry, d *decision, observed time.Time) {
 	}
 	t.join(id, d.facts.joins)
 	e.facts = d.facts
+	if e.init != nil && !e.init.runs(e.facts) {
+		t.unwatch(e)
+	}
 	t.refuse(e, d.refusal)
 	t.tell(id, d)
 	if d.instance == nil {
@@ -256,6 +265,7 @@ func (t *tracker) drop(id string) {
 	if e == nil {
 		return
 	}
+	t.unwatch(e)
 	t.unpublish(id, e)
 	t.refuse(e, nil)
 	t.join(id, "")

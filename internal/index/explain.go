@@ -152,7 +152,7 @@ func (i *Instance) State() string {
 func (i *Instance) stateInWords() string {
 	switch state := i.State(); state {
 	case "draining":
-		return state + ": it was told to stop"
+		return state + ": it was told to stop, or its process has ended"
 	case registry.HealthStarting:
 		return state + ": its health check has not succeeded yet"
 	default:

@@ -149,7 +149,7 @@ func TestExplainWhy(t *testing.T) {
 			"is limited to its own address (rackdns.address=container) and has none",
 		},
 		{"paused", Options{}, stranger, with(web("a"), func(i *registry.Instance) { i.Status = "paused" }), "is paused"},
-		{"draining", Options{}, stranger, with(web("a"), func(i *registry.Instance) { i.Draining = true }), "is draining: it was told to stop"},
+		{"draining", Options{}, stranger, with(web("a"), func(i *registry.Instance) { i.Draining = true }), "is draining: it was told to stop, or its process has ended"},
 		{"starting", Options{}, stranger, with(web("a"), func(i *registry.Instance) { i.Health = "starting" }), "is starting: its health check has not succeeded yet"},
 		{"unhealthy", Options{}, stranger, with(web("a"), func(i *registry.Instance) { i.Health = "unhealthy" }), "is unhealthy"},
 		{"no status", Options{}, stranger, with(web("a"), func(i *registry.Instance) { i.Status = "" }), "is in no known state"},

@@ -22,6 +22,7 @@ import (
 	"github.com/docker/docker/client"
 	"github.com/docker/go-connections/nat"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/rackdns/rackdns/internal/dockerclient"
 )
@@ -146,6 +147,30 @@ func (e *engine) killed(ctx context.Context, id string, since time.Time) (time.T
 			return time.Time{}, fmt.Errorf("the engine tells of no kill: %w", err)
 		}
 	}
+}
+
+// watch returns a channel that gets the time when a container's process ends.
+func (e *engine) watch(ctx context.Context, id string) (<-chan time.Time, error) {
+	c, err := e.cli.ContainerInspect(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	fd, err := unix.PidfdOpen(c.State.Pid, 0)
+	if err != nil {
+		return nil, fmt.Errorf("process %d of container %s, is the engine on this host? %w", c.State.Pid, id[:12], err)
+	}
+	ended := make(chan time.Time, 1)
+	go func() {
+		defer unix.Close(fd)
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		for {
+			if _, err := unix.Poll(fds, int(patience.Milliseconds())); !errors.Is(err, unix.EINTR) {
+				break
+			}
+		}
+		ended <- time.Now()
+	}()
+	return ended, nil
 }
 
 // remove doesn't end with the run's context: it cleans up.

@@ -71,8 +71,9 @@ type bench struct {
 // result is what one round, or the median of several, says.
 type result struct {
 	startP50, startP99, killP50, killP99 time.Duration
-	// told is what the engine itself takes from the issue of a kill to its event.
-	told time.Duration
+	// ended is what it takes from the issue of a kill to the end of the process,
+	// told what the engine takes to its event.
+	ended, told time.Duration
 	// Means of the server's own histograms, for where the time goes.
 	inspect, commit, index time.Duration
 }
@@ -93,7 +94,7 @@ func (b *bench) run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, b.server.end()) }()
 
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "others\tstart p50\tp99\tkill p50\tp99\tkill→event\tinspect\tevent→commit\tevent→index\t")
+	fmt.Fprintln(table, "others\tstart p50\tp99\tkill p50\tp99\tkill→end\tkill→event\tinspect\tevent→commit\tevent→index\t")
 	for _, n := range b.others {
 		if err := b.crowd(ctx, n); err != nil {
 			return err
@@ -109,8 +110,8 @@ func (b *bench) run(ctx context.Context) (err error) {
 			rounds = append(rounds, res)
 		}
 		m := medians(rounds)
-		fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", n,
-			ms(m.startP50), ms(m.startP99), ms(m.killP50), ms(m.killP99), ms(m.told), ms(m.inspect), ms(m.commit), ms(m.index))
+		fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", n,
+			ms(m.startP50), ms(m.startP99), ms(m.killP50), ms(m.killP99), ms(m.ended), ms(m.told), ms(m.inspect), ms(m.commit), ms(m.index))
 	}
 	return table.Flush()
 }
@@ -127,7 +128,7 @@ func (b *bench) crowd(ctx context.Context, n int) error {
 
 // round starts and kills containers one after the other.
 func (b *bench) round(ctx context.Context) (result, error) {
-	var starts, kills, tolds []time.Duration
+	var starts, kills, ends, tolds []time.Duration
 	before, err := b.server.histograms(ctx)
 	if err != nil {
 		return result{}, err
@@ -138,7 +139,8 @@ func (b *bench) round(ctx context.Context) (result, error) {
 		if err != nil {
 			return result{}, err
 		}
-		starts, kills, tolds = append(starts, c.start), append(kills, c.kill), append(tolds, c.told)
+		starts, kills = append(starts, c.start), append(kills, c.kill)
+		ends, tolds = append(ends, c.ended), append(tolds, c.told)
 	}
 	after, err := b.server.histograms(ctx)
 	if err != nil {
@@ -147,7 +149,7 @@ func (b *bench) round(ctx context.Context) (result, error) {
 	return result{
 		startP50: percentile(starts, 50), startP99: percentile(starts, 99),
 		killP50: percentile(kills, 50), killP99: percentile(kills, 99),
-		told:    percentile(tolds, 50),
+		ended: percentile(ends, 50), told: percentile(tolds, 50),
 		inspect: after.inspect.since(before.inspect),
 		commit:  after.commit.since(before.commit),
 		index:   after.index.since(before.index),
@@ -155,7 +157,7 @@ func (b *bench) round(ctx context.Context) (result, error) {
 }
 
 // cycle is what became of one container.
-type cycle struct{ start, kill, told time.Duration }
+type cycle struct{ start, kill, ended, told time.Duration }
 
 // cycle starts and kills one container of a service of its own.
 func (b *bench) cycle(ctx context.Context, service string) (c cycle, err error) {
@@ -181,6 +183,10 @@ func (b *bench) cycle(ctx context.Context, service string) (c cycle, err error) 
 	if err := pause(ctx, 50*time.Millisecond); err != nil {
 		return c, err
 	}
+	ends, err := b.engine.watch(ctx, id)
+	if err != nil {
+		return c, err
+	}
 	issued := time.Now()
 	if err := b.engine.kill(ctx, id); err != nil {
 		return c, err
@@ -190,7 +196,7 @@ func (b *bench) cycle(ctx context.Context, service string) (c cycle, err error) 
 		return c, fmt.Errorf("kill of %s: %w", service, err)
 	}
 	told, err := b.engine.killed(ctx, id, issued)
-	return cycle{first.Sub(returned), last.Sub(issued), told.Sub(issued)}, err
+	return cycle{first.Sub(returned), last.Sub(issued), (<-ends).Sub(issued), told.Sub(issued)}, err
 }
 
 // percentile is the smallest of the times that p percent of them don't exceed.
@@ -212,6 +218,7 @@ func medians(rounds []result) result {
 		startP99: of(func(r result) time.Duration { return r.startP99 }),
 		killP50:  of(func(r result) time.Duration { return r.killP50 }),
 		killP99:  of(func(r result) time.Duration { return r.killP99 }),
+		ended:    of(func(r result) time.Duration { return r.ended }),
 		told:     of(func(r result) time.Duration { return r.told }),
 		inspect:  of(func(r result) time.Duration { return r.inspect }),
 		commit:   of(func(r result) time.Duration { return r.commit }),

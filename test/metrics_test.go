@@ -23,6 +23,7 @@ func TestAgentMetrics(t *testing.T) {
 	before := map[string]float64{}
 	for _, name := range []string{
 		"rackdns_agent_containers_seen", "rackdns_agent_containers_published", "rackdns_agent_processes_watched",
+		"rackdns_agent_kills_foretold_total",
 		"rackdns_agent_last_list_timestamp_seconds", "rackdns_agent_last_event_timestamp_seconds",
 		"rackdns_agent_stream_up", "rackdns_agent_writes_total", "rackdns_agent_containers_refused",
 		"rackdns_agent_event_to_commit_seconds_count", "rackdns_agent_event_to_commit_seconds_sum",

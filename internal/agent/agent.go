@@ -89,6 +89,8 @@ type Agent struct {
 	tracker   *tracker
 	inspector *inspector
 
+	// runtimes hears of kills before they are done; nil if it can't.
+	runtimes *runtimeWatch
 	// unwatched says once why a container's process isn't watched.
 	unwatched sync.Once
 }
@@ -204,11 +206,15 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.tracker = newTracker(a.queue, pub, a.log, a.cfg.DrainGrace)
 	a.tracker.ready = a.ready
 	a.inspector = newInspector(a.engine)
+	if a.runtimes, err = newRuntimeWatch(); err != nil {
+		a.log.Debug("kills are known when the engine tells of them, and not before", "error", err)
+	}
 
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return pub.Run(gctx) })
 	g.Go(func() error { a.follow(gctx); return nil })
 	g.Go(func() error { a.work(gctx); return nil })
+	g.Go(func() error { a.listen(gctx); return nil })
 	err = g.Wait()
 	a.tracker.unwatchAll()
 	if err != nil {

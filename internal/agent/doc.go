@@ -13,13 +13,26 @@
 //
 // Two events act before any inspect: `die` takes the instance away, and a
 // `kill` with the container's stop signal or SIGKILL marks it as draining. So
-// does the end of the container's process.
+// do a kill that is yet to be done, and the end of the container's process.
+//
+// # Before a kill
+//
+// The engine tells of `docker kill` and `docker stop` when the signal was sent,
+// and SIGKILL leaves nobody to answer. But it sends none itself: it has an OCI
+// runtime do so, such as runc, which takes some ten milliseconds from its start
+// to the signal. The agent hears of that start (runtime.go), and has the
+// instance drain before its process knows (foretold.go). Should the engine then
+// tell of no kill, since the runtime failed, the instance serves again after
+// two seconds.
+//
+// This takes CAP_SYS_ADMIN (fanotify) and the runtime's file, as root has on the
+// engine's host; without, the engine's events come soon enough for all but the
+// last requests. rackdns_agent_kills_foretold_total counts.
 //
 // # The end of a process
 //
-// The engine tells of a `docker kill` milliseconds after the process is dead,
-// of a crash tens of milliseconds after, and of nothing while it hangs or is
-// down, though its containers run on. So the agent holds a pidfd of the first
+// The engine tells of a crash tens of milliseconds after it, and of nothing
+// while it hangs or is down, though its containers run on. So the agent holds a pidfd of the first
 // process of each registered container (process.go, watch.go) and sees its end
 // as soon as there is one. Then the instance is draining, whatever the engine
 // says of that run; its `die` takes it away, and its next start, which has

@@ -22,6 +22,10 @@ var (
 		Name: "rackdns_agent_processes_watched",
 		Help: "Registered containers whose process the agent watches itself. The ends of the others are known by the engine's events.",
 	})
+	foretoldKills = promauto.NewCounter(prometheus.CounterOpts{
+		Name: "rackdns_agent_kills_foretold_total",
+		Help: "Kills of containers that the agent knew of before they were done.",
+	})
 	lastList = promauto.NewGauge(prometheus.GaugeOpts{
 		Name: "rackdns_agent_last_list_timestamp_seconds",
 		Help: "When the engine last listed all containers. Alert when it is minutes old.",

@@ -91,13 +91,15 @@ func (p *initProcess) check(proc string, f *facts) error {
 	return nil
 }
 
+// idDigits is how long the engine's own IDs of containers are.
+const idDigits = 64
+
 // inCgroup reports whether a /proc/<pid>/cgroup is of a process of the
 // container with that ID. The container's cgroup is named after it, by whatever
 // driver and below whatever parent, and may be divided further from within.
 func inCgroup(cgroups, id string) bool {
-	// A shorter one than the engine's own is no proof.
-	const digits = 64
-	if len(id) != digits {
+	// A shorter one is no proof.
+	if len(id) != idDigits {
 		return false
 	}
 	for line := range strings.Lines(cgroups) {

@@ -77,6 +77,11 @@ func (a *Agent) session(ctx context.Context, up func()) error {
 	if info.ID != a.engineID {
 		a.log.Warn("another Docker Engine answers than before: restart the agent", "engine", info.ID, "before", a.engineID)
 	}
+	if a.runtimes != nil {
+		if err := a.runtimes.follow(&info); err != nil {
+			a.log.Debug("kills by one of the engine's runtimes are known when the engine tells of them, and not before", "error", err)
+		}
+	}
 	now := time.Now()
 	if t, err := time.Parse(time.RFC3339Nano, info.SystemTime); err == nil {
 		a.tracker.setClock(t.Sub(now))

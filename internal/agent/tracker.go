@@ -63,6 +63,8 @@ type entry struct {
 	refusal  *Refusal
 	// kills are the latest signals sent to the container, by number.
 	kills map[int]kill
+	// foretold is when a signal that ends the container was about to be sent.
+	foretold time.Time
 	// survived is the time of a signal that the container outlived.
 	survived time.Time
 	// init is the process of the container's run, nil if it isn't watched.

@@ -20,8 +20,8 @@ for arg; do
 	if [ "$arg" = kill ]; then
 		for id; do [ ${#id} = 64 ] && break; done
 		go=%[1]s/$(printf %%.12s "$id")
-		until [ -e "$go" ]; do sleep 0.05; done
-		. "$go"
+		for n in $(seq 200); do [ -e "$go" ] && break; sleep 0.1; done
+		[ ! -e "$go" ] || . "$go"
 	fi
 done
 exec %[2]s "$@"

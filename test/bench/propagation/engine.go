@@ -149,7 +149,8 @@ func (e *engine) killed(ctx context.Context, id string, since time.Time) (time.T
 	}
 }
 
-// watch returns a channel that gets the time when a container's process ends.
+// watch returns a channel that gets the time when a container's process ends,
+// and is closed if it doesn't.
 func (e *engine) watch(ctx context.Context, id string) (<-chan time.Time, error) {
 	c, err := e.cli.ContainerInspect(ctx, id)
 	if err != nil {
@@ -161,14 +162,19 @@ func (e *engine) watch(ctx context.Context, id string) (<-chan time.Time, error)
 	}
 	ended := make(chan time.Time, 1)
 	go func() {
+		defer close(ended)
 		defer unix.Close(fd)
 		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 		for {
-			if _, err := unix.Poll(fds, int(patience.Milliseconds())); !errors.Is(err, unix.EINTR) {
-				break
+			n, err := unix.Poll(fds, int(patience.Milliseconds()))
+			if errors.Is(err, unix.EINTR) {
+				continue
 			}
+			if n == 1 {
+				ended <- time.Now()
+			}
+			return
 		}
-		ended <- time.Now()
 	}()
 	return ended, nil
 }

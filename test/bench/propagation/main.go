@@ -196,7 +196,11 @@ func (b *bench) cycle(ctx context.Context, service string) (c cycle, err error) 
 		return c, fmt.Errorf("kill of %s: %w", service, err)
 	}
 	told, err := b.engine.killed(ctx, id, issued)
-	return cycle{first.Sub(returned), last.Sub(issued), (<-ends).Sub(issued), told.Sub(issued)}, err
+	ended, ok := <-ends
+	if !ok {
+		return c, errors.Join(err, fmt.Errorf("kill of %s: its process goes on", service))
+	}
+	return cycle{first.Sub(returned), last.Sub(issued), ended.Sub(issued), told.Sub(issued)}, err
 }
 
 // percentile is the smallest of the times that p percent of them don't exceed.

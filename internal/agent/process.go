@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/docker/docker/api/types/container"
@@ -63,6 +64,24 @@ func openProcess(pid int, started time.Time) (*initProcess, error) {
 	return &initProcess{pid: pid, started: started, pidfd: os.NewFile(uintptr(fd), "pidfd")}, nil
 }
 
+// held returns the number in /proc of the process that is held, 0 if it has
+// none. It is another one than was asked for if /proc is not that of the agent's
+// own PID namespace.
+func (p *initProcess) held(c syscall.RawConn) (pid int) {
+	_ = c.Control(func(fd uintptr) {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", fd))
+		if err != nil {
+			return
+		}
+		for line := range strings.Lines(string(text)) {
+			if number, ok := strings.CutPrefix(line, "Pid:"); ok {
+				pid, _ = strconv.Atoi(strings.TrimSpace(number))
+			}
+		}
+	})
+	return pid
+}
+
 // check says what is wrong with p as the init process of a container.
 func (p *initProcess) check(proc string, f *facts) error {
 	dir := filepath.Join(proc, strconv.Itoa(p.pid))
@@ -81,12 +100,15 @@ func (p *initProcess) check(proc string, f *facts) error {
 	if err != nil {
 		return err
 	}
-	ended := false
+	pid, ended := p.held(c), false
 	if err := c.Control(func(fd uintptr) { ended = hasEnded(fd) }); err != nil {
 		return err
 	}
-	if ended {
+	switch {
+	case ended:
 		return errEnded
+	case pid != p.pid:
+		return errNotItsInit
 	}
 	return nil
 }

@@ -63,8 +63,6 @@ type entry struct {
 	refusal  *Refusal
 	// kills are the latest signals sent to the container, by number.
 	kills map[int]kill
-	// foretold is when a signal that ends the container was about to be sent.
-	foretold time.Time
 	// survived is the time of a signal that the container outlived.
 	survived time.Time
 	// init is the process of the container's run, nil if it isn't watched.
@@ -221,6 +219,7 @@ func (t *tracker) apply(id string, e *entry, d *decision, observed time.Time) {
 	t.refuse(e, d.refusal)
 	t.tell(id, d)
 	if d.instance == nil {
+		t.unwatch(e)
 		t.unpublish(id, e)
 		return
 	}

@@ -1,7 +1,11 @@
 package agent
 
 import (
+	"errors"
+	"os"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/rackdns/rackdns/internal/registry"
 )
@@ -15,7 +19,11 @@ func (a *Agent) watch(id string, e *entry, f *facts) {
 	// It is published by now: this need not be fast, and may wait for locks of
 	// the kernel's that others hold while they start containers.
 	p, err := openInit(f)
-	if err != nil {
+	switch {
+	case errors.Is(err, errEnded), errors.Is(err, unix.ESRCH), errors.Is(err, os.ErrNotExist):
+		// It was quicker: that says nothing of others.
+		return
+	case err != nil:
 		a.unwatched.Do(func() {
 			a.log.Info("can't watch the process of a container: its end, and that of others like it, is known by the engine's events",
 				"container", shortID(id), "name", registry.Quote(f.name), "error", err)

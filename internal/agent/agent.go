@@ -91,6 +91,8 @@ type Agent struct {
 
 	// runtimes hears of kills before they are done; nil if it can't.
 	runtimes *runtimeWatch
+	// heard says once of how many runtimes.
+	heard sync.Once
 	// unwatched says once why a container's process isn't watched.
 	unwatched sync.Once
 }

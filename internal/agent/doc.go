@@ -20,14 +20,14 @@
 // The engine tells of `docker kill` and `docker stop` when the signal was sent,
 // and SIGKILL leaves nobody to answer. But it sends none itself: it has an OCI
 // runtime do so, such as runc, which takes some ten milliseconds from its start
-// to the signal. The agent hears of that start (runtime.go), and has the
-// instance drain before its process knows (foretold.go). Should the engine then
-// tell of no kill, since the runtime failed, the instance serves again after
-// two seconds.
+// to the signal. The agent hears of that start (runtime.go) and has the
+// instance drain (foretold.go), as a rule before its process gets the signal:
+// nothing waits for it. Should the runtime fail, the container has survived.
 //
 // This takes CAP_SYS_ADMIN (fanotify) and the runtime's file, as root has on the
-// engine's host; without, the engine's events come soon enough for all but the
-// last requests. rackdns_agent_kills_foretold_total counts.
+// engine's host, and counts only for runtimes that a shim of containerd's has
+// started as root. Else the engine's events tell, which come soon enough for all
+// but the last requests. rackdns_agent_kills_foretold_total counts.
 //
 // # The end of a process
 //

@@ -159,7 +159,7 @@ func (t *tracker) drain(e *entry, at time.Time) {
 // latter case it has it looked at again when it should be dead: if it isn't
 // then, it survived.
 func (t *tracker) draining(id string, e *entry, now time.Time) bool {
-	if e.over() || t.doomed(id, e, now) {
+	if e.over() {
 		return true
 	}
 	last := e.stopping()

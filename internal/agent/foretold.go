@@ -4,39 +4,24 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // foretold takes in that the engine's runtime is about to send a container a
-// signal. It counts as the engine's event of that signal would, which comes when
-// all is over; should it not come, since the runtime failed, the container
-// serves again after the grace.
+// signal. It counts as the engine's event of that signal does, which comes when
+// all is over; a container that gets no signal after all has survived it. The
+// time is this host's, which is the engine's too, or nothing would be heard.
 func (t *tracker) foretold(id, signal string, at time.Time) {
-	n, ok := parseSignal(signal)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	e := t.entries[id]
-	if !ok || e == nil || e.facts == nil || n != int(unix.SIGKILL) && n != e.facts.stopSignal {
+	if e == nil {
 		return
 	}
-	e.foretold = at
-	foretoldKills.Inc()
-	if e.instance != nil && t.draining(id, e, at) {
-		t.drain(e, at)
+	was := e.instance
+	t.killed(id, signal, at)
+	if e.instance != was {
+		foretoldKills.Inc()
 	}
-}
-
-// doomed decides whether the container's present run is about to be sent a
-// signal that ends it, and if so has it looked at again when that should be
-// known for sure.
-func (t *tracker) doomed(id string, e *entry, now time.Time) bool {
-	left := e.foretold.Add(t.grace).Sub(now)
-	if left <= 0 || !e.foretold.After(e.facts.started) {
-		return false
-	}
-	t.queue.addAfter(id, hot, left)
-	return true
 }
 
 // killOf returns which container a runtime's command line sends which signal,

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	dto "github.com/prometheus/client_model/go"
 )
 
 func TestKillOf(t *testing.T) {
@@ -80,8 +82,15 @@ func TestForetoldSignals(t *testing.T) {
 			b := newBench(t)
 			b.on("start", -60)
 			b.look()(plain(func(f *facts) { f.started, f.stopSignal = at(-60), tt.stop }), nil)
+			var before, after dto.Metric
+			_ = foretoldKills.Write(&before)
 			b.foretold(testID, tt.signal, at(0))
 			b.want(tt.want)
+			_ = foretoldKills.Write(&after)
+			// Others may count meanwhile.
+			if counted := after.GetCounter().GetValue() > before.GetCounter().GetValue(); tt.want == "draining" && !counted {
+				t.Error("it isn't counted")
+			}
 		})
 	}
 }
@@ -89,10 +98,9 @@ func TestForetoldSignals(t *testing.T) {
 func TestForetoldKill(t *testing.T) {
 	b := newBench(t)
 	b.on("start", -60)
-	// Nothing is known of it yet, and nothing of another engine's at all.
-	b.foretold(testID, "9", at(-50))
-	b.foretold(strings.Repeat("0", idDigits), "9", at(-50))
 	b.look()(started(-60), nil)
+	// Another engine's.
+	b.foretold(strings.Repeat("0", idDigits), "9", at(-1))
 	b.want("serving")
 
 	b.foretold(testID, "9", at(0))
@@ -107,10 +115,6 @@ func TestForetoldKill(t *testing.T) {
 	if n := len(b.rec.of(testID)); n != 2 {
 		t.Errorf("%d writes, want one of the start and one of the kill", n)
 	}
-	// Beyond the grace it is the event that counts.
-	b.entries[testID].foretold = at(-30)
-	b.look()(started(-60), nil)
-	b.want("draining")
 	b.on("die", 1)
 	b.want("gone")
 }
@@ -120,8 +124,11 @@ func TestForetoldKillThatDoesNotCome(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	b.grace = 50 * time.Millisecond
+	brief := func() *facts {
+		return plain(func(f *facts) { f.started, f.stopTimeout = at(-60), 50*time.Millisecond })
+	}
 	b.on("start", -60)
-	b.look()(started(-60), nil)
+	b.look()(brief(), nil)
 	id, _ := b.queue.get(t.Context())
 	b.queue.done(id, false)
 	b.foretold(testID, "9", time.Now())
@@ -132,7 +139,7 @@ func TestForetoldKillThatDoesNotCome(t *testing.T) {
 		}
 		return ""
 	})
-	b.look()(started(-60), nil)
+	b.look()(brief(), nil)
 	b.want("serving")
 }
 

@@ -24,7 +24,7 @@ var (
 	})
 	foretoldKills = promauto.NewCounter(prometheus.CounterOpts{
 		Name: "rackdns_agent_kills_foretold_total",
-		Help: "Kills of containers that the agent knew of before they were done.",
+		Help: "Instances that drain since a kill was heard of before the engine told of it.",
 	})
 	lastList = promauto.NewGauge(prometheus.GaugeOpts{
 		Name: "rackdns_agent_last_list_timestamp_seconds",

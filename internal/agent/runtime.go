@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -27,7 +29,8 @@ type runtimeWatch struct {
 	file *os.File
 
 	mu sync.Mutex
-	// names are those of the files.
+	// paths are the files, names what they are called.
+	paths []string
 	names map[string]bool
 }
 
@@ -43,35 +46,43 @@ func newRuntimeWatch() (*runtimeWatch, error) {
 	return &runtimeWatch{file: os.NewFile(uintptr(fd), "fanotify"), names: map[string]bool{}}, nil
 }
 
-// follow watches the files of the engine's runtimes, wherever they may be. It is
-// called again with each connection to the engine: an update puts another file
-// in the place of one.
-func (w *runtimeWatch) follow(info *system.Info) error {
-	var all error
+// follow has the files of the engine's runtimes watched from the next refresh
+// on, wherever they may be.
+func (w *runtimeWatch) follow(info *system.Info) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.paths = nil
 	for _, r := range info.Runtimes {
-		for _, path := range runtimePaths(r.Path) {
-			if err := w.mark(path); err != nil {
-				all = errors.Join(all, fmt.Errorf("watch %s: %w", path, err))
-			}
-		}
+		w.paths = append(w.paths, runtimePaths(r.Path)...)
 	}
-	return all
+	for _, p := range w.paths {
+		w.names[filepath.Base(p)] = true
+	}
 }
 
-func (w *runtimeWatch) mark(path string) error {
+// refresh watches the files as they are now: an update puts another one in the
+// place of each. It returns how many they are.
+func (w *runtimeWatch) refresh() (n int, err error) {
 	w.mu.Lock()
-	w.names[filepath.Base(path)] = true
+	paths := slices.Clone(w.paths)
 	w.mu.Unlock()
 	c, err := w.file.SyscallConn()
 	if err != nil {
-		return err
+		return 0, err
 	}
-	var failed error
-	// To watch a file twice is to watch it once.
-	err = c.Control(func(fd uintptr) {
-		failed = unix.FanotifyMark(int(fd), unix.FAN_MARK_ADD, unix.FAN_OPEN_EXEC, unix.AT_FDCWD, path)
-	})
-	return errors.Join(err, failed)
+	for _, p := range paths {
+		var failed error
+		// To watch a file twice is to watch it once.
+		done := c.Control(func(fd uintptr) {
+			failed = unix.FanotifyMark(int(fd), unix.FAN_MARK_ADD, unix.FAN_OPEN_EXEC, unix.AT_FDCWD, p)
+		})
+		if e := errors.Join(done, failed); e != nil {
+			err = errors.Join(err, fmt.Errorf("fanotify_mark %s: %w", p, e))
+			continue
+		}
+		n++
+	}
+	return n, err
 }
 
 // runtimePaths returns the files that a runtime's path may mean. One without a
@@ -99,8 +110,12 @@ func runtimePaths(path string) []string {
 	return there
 }
 
-// run tells of each start with its command line until ctx ends. It closes w.
-func (w *runtimeWatch) run(ctx context.Context, started func(argv []string)) error {
+// readPause is how long to wait after a failure to read.
+const readPause = 100 * time.Millisecond
+
+// run tells of each start with its command line until ctx ends, and of failures
+// to. It closes w.
+func (w *runtimeWatch) run(ctx context.Context, started func(argv []string), failed func(error)) {
 	stop := context.AfterFunc(ctx, func() { _ = w.file.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	defer w.file.Close()
@@ -109,11 +124,15 @@ func (w *runtimeWatch) run(ctx context.Context, started func(argv []string)) err
 	busy := make(chan struct{}, mostStarts)
 	for buf := make([]byte, 4096); ; {
 		n, err := w.file.Read(buf)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("fanotify: %w", err)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			// The kernel opens the file for whoever reads of it. If it can't,
+			// such as for want of file descriptors, the next time it may.
+			failed(err)
+			wait(ctx, readPause)
+			continue
 		}
 		for _, pid := range startsIn(buf[:n]) {
 			busy <- struct{}{}
@@ -158,6 +177,9 @@ const (
 // runtime, nil if it doesn't.
 func (w *runtimeWatch) commandLine(ctx context.Context, pid int) []string {
 	for range commandLineTries {
+		if !ofShim("/proc", pid) {
+			return nil
+		}
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 		if err != nil || ctx.Err() != nil {
 			return nil
@@ -174,17 +196,70 @@ func (w *runtimeWatch) commandLine(ctx context.Context, pid int) []string {
 	return nil
 }
 
+// ofShim reports whether a process is one that a shim of containerd's has
+// started, as root and on this host: anybody may start a runtime, and have it
+// say that it is about to kill what it can't. To look at the command line of a
+// stranger's process could even take for ever.
+func ofShim(proc string, pid int) bool {
+	parent, root := statusOf(proc, pid)
+	if !root {
+		return false
+	}
+	exe, err := os.Readlink(filepath.Join(proc, strconv.Itoa(parent), "exe"))
+	if err != nil || !strings.HasPrefix(filepath.Base(exe), "containerd-shim") {
+		return false
+	}
+	_, root = statusOf(proc, parent)
+	return root
+}
+
+// statusOf returns the parent of a process, and whether it is root's and in no
+// other PID namespace than /proc.
+func statusOf(proc string, pid int) (parent int, root bool) {
+	text, err := os.ReadFile(filepath.Join(proc, strconv.Itoa(pid), "status"))
+	if err != nil {
+		return 0, false
+	}
+	here, effective := false, ""
+	for line := range strings.Lines(string(text)) {
+		key, value, _ := strings.Cut(line, ":")
+		switch fields := strings.Fields(value); {
+		case key == "PPid" && len(fields) == 1:
+			parent, _ = strconv.Atoi(fields[0])
+		case key == "Uid" && len(fields) == 4: // real, effective, saved, file system
+			effective = fields[1]
+		case key == "NSpid":
+			here = len(fields) == 1
+		}
+	}
+	return parent, here && effective == "0"
+}
+
 // listen hears of kills before they are done, if it can.
 func (a *Agent) listen(ctx context.Context) {
 	if a.runtimes == nil {
 		return
 	}
-	err := a.runtimes.run(ctx, func(argv []string) {
+	var once sync.Once
+	a.runtimes.run(ctx, func(argv []string) {
 		if id, signal, ok := killOf(argv); ok {
 			a.tracker.foretold(id, signal, time.Now())
 		}
+	}, func(err error) {
+		once.Do(func() {
+			a.log.Warn("can't hear of every kill before it is done: the engine's events tell of the others, and this is tried again", "error", err)
+		})
 	})
-	if err != nil {
-		a.log.Warn("can't hear any more of kills before they are done: the engine's events tell of them", "error", err)
+}
+
+// refreshRuntimes has the agent hear of the starts of the runtimes as they are
+// now. It says once of how many.
+func (a *Agent) refreshRuntimes() {
+	if a.runtimes == nil {
+		return
 	}
+	n, err := a.runtimes.refresh()
+	a.heard.Do(func() {
+		a.log.Debug("kills by the engine's runtimes are known before they are done", "runtimes", n, "error", err)
+	})
 }

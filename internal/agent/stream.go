@@ -78,9 +78,7 @@ func (a *Agent) session(ctx context.Context, up func()) error {
 		a.log.Warn("another Docker Engine answers than before: restart the agent", "engine", info.ID, "before", a.engineID)
 	}
 	if a.runtimes != nil {
-		if err := a.runtimes.follow(&info); err != nil {
-			a.log.Debug("kills by one of the engine's runtimes are known when the engine tells of them, and not before", "error", err)
-		}
+		a.runtimes.follow(&info)
 	}
 	now := time.Now()
 	if t, err := time.Parse(time.RFC3339Nano, info.SystemTime); err == nil {
@@ -141,6 +139,7 @@ func (a *Agent) list(ctx context.Context, e engine) error {
 	at := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
+	a.refreshRuntimes()
 	summaries, err := e.ContainerList(ctx, container.ListOptions{})
 	if err != nil {
 		return fmt.Errorf("list containers: %w", err)

@@ -29,7 +29,7 @@ func TestDockerOff(t *testing.T) {
 }
 
 // An engine that isn't there is reported once; when it comes, it is used; when
-// it goes, DNS says what it knew last.
+// it goes, DNS says what it knew last, but for containers that die.
 func TestDockerComesAndGoes(t *testing.T) {
 	t.Parallel()
 	b, app := newBridge(t), unique("shop")
@@ -57,12 +57,16 @@ func TestDockerComesAndGoes(t *testing.T) {
 	eventually(t, "two instances, the engine being there", func() error { return servedBy(r.dns, name, want) })
 
 	engine.close()
-	instances[0].kill()
 	throughout(t, 2*time.Second, "the last known answers", func() error { return servedBy(r.dns, name, want) })
+	instances[0].kill()
+	want = atHost(name, instances[1])
+	eventually(t, "one instance, the other's process being dead", func() error { return servedBy(r.dns, name, want) })
+	throughout(t, time.Second, "the one that is alive", func() error { return servedBy(r.dns, name, want) })
 
 	relayEngine(t, socket)
-	want = atHost(name, instances[1])
-	eventually(t, "one instance, the engine being back", func() error { return servedBy(r.dns, name, want) })
+	next := web(t, 1, app, b)
+	want = atHost(name, instances[1], next[0])
+	eventually(t, "a new instance, the engine being back", func() error { return servedBy(r.dns, name, want) })
 }
 
 // linesWith counts the lines that a pattern matches.

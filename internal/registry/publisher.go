@@ -174,6 +174,11 @@ func (p *Publisher) noteDown(ctx context.Context, err error) {
 		case unrenewed:
 			p.log.Info("the lease is renewed by another connection from now on", "error", err)
 			return
+		default:
+			// The registry may be back for a moment already before it is known
+			// that it was away for too long.
+			p.log.Info("the node's names are registered anew", "error", err)
+			return
 		}
 	}
 	p.down = true

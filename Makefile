@@ -73,8 +73,9 @@ clean: ## remove what was built here
 	rm -rf bin build
 
 # Registries that stay away for a minute, wires that are cut again and again.
+# One package at a time: two soaks of one engine are a test of the engine.
 soak: build ## the tests of faults, with all the time they can use
-	RACKDNS_SOAK=5m $(GO) test -race -count 1 -timeout 30m \
+	RACKDNS_SOAK=5m $(GO) test -race -count 1 -p 1 -timeout 30m \
 		-run 'Registry|Stale|Leader|Cut|Killed|Full|Wire|HalfOpen|Silent|Racks|Compaction|Quorum|Reload|Soak' ./test ./internal/agent ./internal/registry
 
 test-image: ## a web server that says which container it is; TEST_IMAGE=rackdns-example

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/rackdns/rackdns/internal/registry/etcdtest"
 )
 
 // The three parts as processes of their own, as on many hosts: a registry, an
@@ -21,7 +23,7 @@ func TestAgentAndServerApart(t *testing.T) {
 
 	name := unique("r")
 	zone := name + ".convox."
-	server := freeAddr(t)
+	server := etcdtest.FreeAddr(t)
 	port := portOf(t, server)
 	d := launch(t, "dns", "-conf", corefile(t, fmt.Sprintf(`%s:%s {
     bind 127.0.0.1
@@ -72,7 +74,7 @@ func TestAgentAndServerApart(t *testing.T) {
 func TestNoAnswersBeforeTheRegistry(t *testing.T) {
 	t.Parallel()
 	zone := unique("r") + ".convox."
-	server, etcd := freeAddr(t), freeAddr(t)
+	server, etcd := etcdtest.FreeAddr(t), etcdtest.FreeAddr(t)
 	port := portOf(t, server)
 	d := launch(t, "dns", "-conf", corefile(t, fmt.Sprintf(`%s:%s {
     bind 127.0.0.1

@@ -14,6 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
+
+	"github.com/rackdns/rackdns/internal/registry/etcdtest"
 )
 
 // runContext is for what all tests of a run share.
@@ -24,7 +26,7 @@ func runContext() context.Context { return context.Background() }
 func forwarder(t *testing.T, tool, zone, server string) string {
 	t.Helper()
 	needTool(t, tool)
-	at := freeAddr(t)
+	at := etcdtest.FreeAddr(t)
 	listen, upstream := netip.MustParseAddrPort(at), netip.MustParseAddrPort(server)
 	var args []string
 	switch tool {
@@ -120,7 +122,7 @@ func signedRack(t *testing.T, r *rack) (at string, key *dns.DNSKEY) {
 			t.Fatal(err)
 		}
 	}
-	at = freeAddr(t)
+	at = etcdtest.FreeAddr(t)
 	host, port, err := net.SplitHostPort(at)
 	if err != nil {
 		t.Fatal(err)
@@ -144,7 +146,7 @@ func TestValidatingResolver(t *testing.T) {
 	server, key := signedRack(t, r)
 	upstream := netip.MustParseAddrPort(server)
 	validator := func(key *dns.DNSKEY) string {
-		at := freeAddr(t)
+		at := etcdtest.FreeAddr(t)
 		config := unboundConfig(t, netip.MustParseAddrPort(at), fmt.Sprintf(
 			"  trust-anchor: %q\nstub-zone:\n  name: %q\n  stub-addr: %s@%d\n", strings.ReplaceAll(key.String(), "\t", " "), r.zone, upstream.Addr(), upstream.Port()))
 		p := launchCommand(t, exec.Command("unbound", "-d", "-c", config))

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/rackdns/rackdns/internal/registry/etcdtest"
 )
 
 // TestHAProxy has HAProxy find its servers by SRV: it balances over the real
@@ -23,7 +25,7 @@ func TestHAProxy(t *testing.T) {
 	instances := web(t, 3, app, b)
 	eventually(t, "three instances", func() error { return servedBy(r.dns, name, atHost(name, instances...)) })
 
-	front := freeAddr(t)
+	front := etcdtest.FreeAddr(t)
 	config := filepath.Join(t.TempDir(), "haproxy.cfg")
 	text := fmt.Sprintf(`resolvers rack
     nameserver rackdns %s

@@ -17,6 +17,8 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/image"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/rackdns/rackdns/internal/registry/etcdtest"
 )
 
 // libc is a C library, whose resolver containers have.
@@ -174,7 +176,7 @@ func TestAutoPath(t *testing.T) {
 	instances := web(t, 1, app, b)
 	zone := strings.TrimSuffix(r.zone, ".")
 	at := fmt.Sprintf("%s:53", b.gateway)
-	demand(t, free(at), "can't listen on %s: run the tests as root", at)
+	demand(t, etcdtest.Listenable(at) == nil, "can't listen on %s: run the tests as root", at)
 	hosts := filepath.Join(t.TempDir(), "hosts")
 	if err := os.WriteFile(hosts, []byte("192.0.2.7 api.example.net\n"), 0o600); err != nil {
 		t.Fatal(err)

@@ -13,6 +13,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
+
+	"github.com/rackdns/rackdns/internal/registry/etcdtest"
 )
 
 // Addresses in Corefile.example.
@@ -97,10 +99,10 @@ func example(t *testing.T) (path string, at map[string]string) {
 	replaced := string(text)
 	for _, addr := range []string{exampleDNS, exampleEtcd, exampleMetrics, exampleHealth, exampleReady} {
 		at[addr] = addr
-		if free(addr) {
+		if etcdtest.Listenable(addr) == nil {
 			continue
 		}
-		at[addr] = freeAddr(t)
+		at[addr] = etcdtest.FreeAddr(t)
 		t.Logf("%s is taken, so %s stands in for it", addr, at[addr])
 		was, is := addr, at[addr]
 		if addr == exampleDNS { // its address is in `bind`
@@ -167,7 +169,7 @@ func instead(t *testing.T, cmd *exec.Cmd) {
 // The parent zone by itself sends those who ask for a rack to its server.
 func TestParentZoneDelegates(t *testing.T) {
 	t.Parallel()
-	server := freeAddr(t)
+	server := etcdtest.FreeAddr(t)
 	zone := filepath.Join(repository(), "zones", "convox.zone")
 	d := launch(t, "dns", "-conf", corefile(t, fmt.Sprintf("convox:%s {\n    bind 127.0.0.1\n    file %s\n}\n", portOf(t, server), zone)))
 	ready(t, d, server, "convox.")

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/docker/docker/api/types/container"
+
+	"github.com/rackdns/rackdns/internal/registry/etcdtest"
 )
 
 // execContainer starts a container of the test image, which has nothing but one
@@ -123,7 +125,7 @@ func TestExecFromFile(t *testing.T) {
 func TestExecFromLabels(t *testing.T) {
 	t.Parallel()
 	b, app := newBridge(t), unique("shop")
-	etcd := netip.AddrPortFrom(b.gateway, netip.MustParseAddrPort(freeAddr(t)).Port()).String()
+	etcd := netip.AddrPortFrom(b.gateway, netip.MustParseAddrPort(etcdtest.FreeAddr(t)).Port()).String()
 	r := startRack(t, b, "--etcd-listen", etcd)
 	worker := execContainer(t, spec{
 		app: app, service: "worker", network: b, dns: b.gateway,

@@ -38,7 +38,7 @@ func newOutpost(t *testing.T, members int, ttl string, adapt func(*embed.Config)
 	rack := unique("r")
 	o.replica = startReplica(t, rack, o.etcd.Endpoints())
 	o.name = "web." + o.app + "." + o.replica.zone
-	o.metrics = freeAddr(t)
+	o.metrics = etcdtest.FreeAddr(t)
 	o.args = []string{
 		"agent", "--rack", rack, "--node", "outpost", "--host-address", o.bridge.gateway.String(),
 		"--ttl", ttl, "--metrics", o.metrics,

@@ -67,7 +67,7 @@ func TestFailedReload(t *testing.T) {
 	load := s.load(200)
 	s.replica.age(0, 5*time.Second)
 	good := s.replica.text("")
-	taken, err := net.Listen("tcp", freeAddr(t))
+	taken, err := net.Listen("tcp", etcdtest.FreeAddr(t))
 	if err != nil {
 		t.Fatal(err)
 	}

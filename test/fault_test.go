@@ -55,7 +55,7 @@ func startReplica(t *testing.T, rack string, endpoints []string, properties ...s
 
 func newReplica(t *testing.T, rack string, endpoints []string) *replica {
 	t.Helper()
-	r := &replica{rack: rack, zone: rack + ".convox.", server: freeAddr(t), metrics: freeAddr(t)}
+	r := &replica{rack: rack, zone: rack + ".convox.", server: etcdtest.FreeAddr(t), metrics: etcdtest.FreeAddr(t)}
 	r.text = func(properties string) string {
 		return fmt.Sprintf("%s:%s {\n    bind 127.0.0.1\n    errors\n    prometheus %s\n    rack {\n        etcd %s\n        node apart\n%s    }\n}\n",
 			r.zone, portOf(t, r.server), r.metrics, strings.Join(endpoints, " "), properties)

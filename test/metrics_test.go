@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/rackdns/rackdns/internal/registry/etcdtest"
 )
 
 // What an operator wants to know of an agent is there, and counts.
@@ -13,7 +15,7 @@ func TestAgentMetrics(t *testing.T) {
 	t.Parallel()
 	b, app := newBridge(t), unique("shop")
 	r := startRack(t, nil, "--docker", "off")
-	at := freeAddr(t)
+	at := etcdtest.FreeAddr(t)
 	launch(t, "agent", "--rack", r.name, "--etcd", "http://"+r.etcd, "--host-address", b.gateway.String(), "--metrics", at)
 	eventually(t, "the first list", func() error { return ok(at, "/readyz") })
 	if err := ok(at, "/healthz"); err != nil {
@@ -76,7 +78,7 @@ func TestAgentMetrics(t *testing.T) {
 // The whole rack in one process has all metrics in one place.
 func TestStandaloneMetrics(t *testing.T) {
 	t.Parallel()
-	at := freeAddr(t)
+	at := etcdtest.FreeAddr(t)
 	r := startRack(t, nil, "--docker", "off", "--http", at)
 	eventually(t, "ready", func() error { return ok(at, "/readyz") })
 	for _, name := range []string{"rackdns_index_revision", "rackdns_agent_stream_up", "coredns_rack_replies_total", "coredns_panics_total", "process_resident_memory_bytes"} {
@@ -95,8 +97,8 @@ func TestStandaloneMetrics(t *testing.T) {
 // An agent without an engine is alive, and not ready.
 func TestNotReadyWithoutAnEngine(t *testing.T) {
 	t.Parallel()
-	at := freeAddr(t)
-	launch(t, "agent", "--rack", "x", "--etcd", "http://"+freeAddr(t), "--host-address", hosted, "--metrics", at, "--docker", "unix:///nowhere/docker.sock")
+	at := etcdtest.FreeAddr(t)
+	launch(t, "agent", "--rack", "x", "--etcd", "http://"+etcdtest.FreeAddr(t), "--host-address", hosted, "--metrics", at, "--docker", "unix:///nowhere/docker.sock")
 	eventually(t, "alive", func() error { return ok(at, "/healthz") })
 	resp, err := http.Get("http://" + at + "/readyz")
 	if err != nil {

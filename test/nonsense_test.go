@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/rackdns/rackdns/internal/registry/etcdtest"
 )
 
 // halfOpen is how many connections say that there is more to come, which then
@@ -26,7 +28,7 @@ func TestNonsense(t *testing.T) {
 	needFiles(t, 2*halfOpen)
 	r := startRack(t, nil, "--docker", "off")
 	// With its own timeouts the server would be rid of them while they come.
-	server := freeAddr(t)
+	server := etcdtest.FreeAddr(t)
 	d := launch(t, "dns", "-conf", corefile(t, fmt.Sprintf(
 		"%s:%s {\n bind 127.0.0.1\n timeouts {\n read 5m\n idle 5m\n }\n rack {\n etcd %s\n }\n}\n", r.zone, portOf(t, server), r.etcd)))
 	ready(t, d, server, r.zone)

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"runtime"
@@ -186,46 +184,4 @@ func completed(t *testing.T, cmd *exec.Cmd) (stdout, stderr string, code int) {
 		t.Fatalf("%v: %v\n%s%s", cmd.Args, err, &out, &errOut)
 	}
 	return out.String(), errOut.String(), cmd.ProcessState.ExitCode()
-}
-
-var (
-	portsMu    sync.Mutex
-	portsGiven = map[int]bool{}
-)
-
-// freeAddr returns an address of the loopback interface whose port nobody uses
-// for either protocol. The port lies below those that the kernel gives to
-// clients, so none of them takes it before the test does.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	portsMu.Lock()
-	defer portsMu.Unlock()
-	for range 100 {
-		port := 10000 + rand.IntN(20000)
-		if portsGiven[port] {
-			continue
-		}
-		addr := fmt.Sprintf("127.0.0.1:%d", port)
-		if free(addr) {
-			portsGiven[port] = true
-			return addr
-		}
-	}
-	t.Fatal("found no free port")
-	return ""
-}
-
-// free reports whether both protocols can be bound.
-func free(addr string) bool {
-	ln, err := net.Listen("tcp", addr)
-	if err != nil {
-		return false
-	}
-	defer ln.Close()
-	pc, err := net.ListenPacket("udp", addr)
-	if err != nil {
-		return false
-	}
-	pc.Close()
-	return true
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/rackdns/rackdns/internal/registry/etcdtest"
 )
 
 // rack is a `rackdns standalone` and how to reach it.
@@ -33,7 +35,7 @@ func newRack(t *testing.T, b *bridge, args ...string) *rack {
 	name := unique("r")
 	r := &rack{
 		t: t, name: name, zone: name + ".convox.", node: unique("node"),
-		dns: freeAddr(t), etcd: freeAddr(t), data: filepath.Join(t.TempDir(), "data"),
+		dns: etcdtest.FreeAddr(t), etcd: etcdtest.FreeAddr(t), data: filepath.Join(t.TempDir(), "data"),
 	}
 	r.args = []string{
 		"standalone", "--rack", r.name, "--node", r.node, "--data", r.data,
@@ -41,7 +43,7 @@ func newRack(t *testing.T, b *bridge, args ...string) *rack {
 	}
 	if b != nil {
 		port53 := netip.AddrPortFrom(b.gateway, 53).String()
-		demand(t, free(port53), "can't listen on %s: run the tests as root", port53)
+		demand(t, etcdtest.Listenable(port53) == nil, "can't listen on %s: run the tests as root", port53)
 		r.args = append(r.args, "--dns", port53, "--host-address", b.gateway.String())
 	}
 	r.args = append(r.args, args...)

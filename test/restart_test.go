@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/rackdns/rackdns/internal/registry/etcdtest"
 )
 
 // After a restart over the same data directory the answers are the same, and
@@ -68,7 +70,7 @@ func TestStop(t *testing.T) {
 				t.Errorf("%d lines tell of errors, though nothing went wrong", n)
 			}
 			for _, addr := range []string{r.dns, r.etcd} {
-				if !free(addr) {
+				if etcdtest.Listenable(addr) != nil {
 					t.Errorf("%s is still in use", addr)
 				}
 			}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/rackdns/rackdns/internal/registry/etcdtest"
 )
 
 // Exit codes.
@@ -20,7 +22,7 @@ const (
 // can tell from success.
 func TestMistakes(t *testing.T) {
 	t.Parallel()
-	taken, data := freeAddr(t), t.TempDir()
+	taken, data := etcdtest.FreeAddr(t), t.TempDir()
 	ln, err := net.Listen("tcp", taken)
 	if err != nil {
 		t.Fatal(err)
@@ -35,7 +37,7 @@ func TestMistakes(t *testing.T) {
 	standalone := func(args ...string) []string {
 		return append([]string{
 			"standalone", "--docker", "off", "--data", filepath.Join(t.TempDir(), "data"),
-			"--dns", freeAddr(t), "--etcd-listen", freeAddr(t), "--http", httpOff,
+			"--dns", etcdtest.FreeAddr(t), "--etcd-listen", etcdtest.FreeAddr(t), "--http", httpOff,
 		}, args...)
 	}
 	tests := []struct {
@@ -127,7 +129,7 @@ func TestUnreadableData(t *testing.T) {
 	if err := os.Mkdir(data, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	cmd := command(t, "standalone", "--docker", "off", "--data", data, "--dns", freeAddr(t), "--etcd-listen", freeAddr(t), "--http", httpOff)
+	cmd := command(t, "standalone", "--docker", "off", "--data", data, "--dns", etcdtest.FreeAddr(t), "--etcd-listen", etcdtest.FreeAddr(t), "--http", httpOff)
 	cmd.Dir = runDir
 	asNobody(cmd)
 	stdout, stderr, code := completed(t, cmd)

@@ -3,10 +3,7 @@
 package etcdtest
 
 import (
-	"context"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -188,24 +185,6 @@ func (m *Member) CopyDir(to string) {
 	if err := os.CopyFS(to, os.DirFS(m.Dir)); err != nil {
 		m.t.Fatal(err)
 	}
-}
-
-// FreeAddr returns an address on the loopback interface at which nobody
-// listens now. Its port lies below those that the kernel gives to clients, so
-// that none of them has it when a member comes back.
-func FreeAddr(t testing.TB) string {
-	t.Helper()
-	for range 100 {
-		addr := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))
-		l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", addr)
-		if err != nil {
-			continue
-		}
-		_ = l.Close()
-		return addr
-	}
-	t.Fatal("found no free port")
-	return ""
 }
 
 // Eventually calls f until it returns nil, and fails the test if that takes

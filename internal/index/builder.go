@@ -155,8 +155,8 @@ func (b *builder) swap(k registry.Key, old, is *Instance, revision int64) {
 func (b *builder) add(i *Instance) {
 	v := b.service(i.name)
 	i.name = v.share(i.name)
-	at, _ := slices.BinarySearchFunc(v.instances, i, byID)
-	v.instances = slices.Insert(v.instances, at, i)
+	at, _ := slices.BinarySearchFunc(v.more.instances, i, byID)
+	v.more.instances = slices.Insert(v.more.instances, at, i)
 	b.claim(i.Namespace(), i.App(), 1)
 	b.supply(i, true)
 	b.eachPlace(i, func(ip netip.Addr) { b.place(ip, func(p *place) { p.instances = append(p.instances, i) }) })
@@ -164,8 +164,8 @@ func (b *builder) add(i *Instance) {
 
 func (b *builder) remove(i *Instance) {
 	v := b.service(i.name)
-	if at := slices.Index(v.instances, i); at >= 0 {
-		v.instances = slices.Delete(v.instances, at, at+1)
+	if at := slices.Index(v.more.instances, i); at >= 0 {
+		v.more.instances = slices.Delete(v.more.instances, at, at+1)
 	}
 	b.claim(i.Namespace(), i.App(), -1)
 	b.supply(i, false)
@@ -213,8 +213,7 @@ func (b *builder) service(name *serviceName) *Service {
 	case l == nil:
 		a := b.app(name.app())
 		a.services.set(b.owner, appService{name})
-		v = &Service{owner: b.owner, name: name}
-		v.instances = v.theirs[:0]
+		v = &Service{owner: b.owner, name: name, more: &serviceMore{}}
 	case l.service.owner == b.owner:
 		return l.service
 	default:
@@ -227,7 +226,7 @@ func (b *builder) service(name *serviceName) *Service {
 
 // prune removes the service, and then its app, if nothing is left of them.
 func (b *builder) prune(v *Service) {
-	if len(v.instances) > 0 || v.declared != nil {
+	if len(v.more.instances) > 0 || v.more.declared != nil {
 		return
 	}
 	a := b.app(v.App())

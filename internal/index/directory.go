@@ -8,22 +8,30 @@ type directory = trie[string, listed, *listed]
 // listed is a service as it stands in the directory: what nearly every lookup
 // needs of it, and no more, in as many octets as a line of the cache has. In a
 // large rack each leap through its memory is a wait, and the services
-// themselves, which take four times as much, are leapt to by answers alone.
+// themselves, which take twice as much, are leapt to by answers alone.
 type listed struct {
-	// outside is what an asker gets of whom nothing is known, as in the views.
-	outside view
 	service *Service
-	// nearer says that askers of this node, or on some network, may get others.
-	nearer bool
+	// told is how many of the service's few endpoints everybody gets, elsewhere
+	// if it depends on who asks, or if there are more.
+	told uint8
 	// label is the name, if it is short enough, which nearly all are; length is
 	// its own, else 0.
 	length uint8
-	label  [30]byte
+	label  [54]byte
 }
+
+// elsewhere says that only the service knows what an asker gets.
+const elsewhere = fewEndpoints + 1
+
+// few must come first: see [listed.endpoints].
+const _ = -unsafe.Offsetof(Service{}.few)
 
 // list returns the entry of a service. It is as old as the views are.
 func list(v *Service) listed {
-	l := listed{outside: v.views.outside, service: v, nearer: v.views.local != nil}
+	l := listed{service: v, told: v.told}
+	if !v.alike() {
+		l.told = elsewhere
+	}
 	if name := v.name.full(); len(name) <= len(l.label) {
 		l.length = uint8(copy(l.label[:], name))
 	}
@@ -40,8 +48,11 @@ func (l *listed) key() string {
 
 // endpoints returns what the asker gets of the service.
 func (l *listed) endpoints(a Asker) []Endpoint {
-	if l.nearer && (a.onNode || len(a.networks) > 0) {
-		return l.service.views.of(a)
+	if l.told == elsewhere {
+		return l.service.of(a)
 	}
-	return l.outside
+	// As service.few[:told], but without the look at the service by which Go
+	// finds out whether there is one: the caller may not need it at all, and
+	// should not wait for it before it gets so far.
+	return unsafe.Slice((*Endpoint)(unsafe.Pointer(l.service)), l.told) //nolint:gosec // see above
 }

@@ -264,13 +264,9 @@ type localViews struct {
 	networks []netView
 }
 
-// views works out what askers get of instances, in the room there is for it, if
-// that is enough.
-func (r *rules) views(instances []*Instance, room view) views {
-	v := views{outside: room}
-	if len(instances) > cap(room) {
-		v.outside = make(view, 0, len(instances))
-	}
+// views works out what askers get of instances.
+func (r *rules) views(instances []*Instance) views {
+	v := views{outside: make(view, 0, len(instances))}
 	var local localViews
 	differs := false
 	for _, i := range instances {

@@ -42,10 +42,10 @@ func (s *Snapshot) Explain(name string, a Asker) (Explanation, error) {
 		return x, s.unknown(name)
 	case Empty:
 	case AService, Ports:
-		instances = x.Service.instances
+		instances = x.Service.Instances()
 	case AnInstance:
 		id, _, _ := strings.Cut(name, ".")
-		instances = slices.DeleteFunc(slices.Clone(x.Service.instances), func(i *Instance) bool { return i.ID() != id })
+		instances = slices.DeleteFunc(slices.Clone(x.Service.Instances()), func(i *Instance) bool { return i.ID() != id })
 	case Target:
 		instances = x.Resource.instances
 	}

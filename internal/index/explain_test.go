@@ -53,8 +53,8 @@ func agrees(s *Snapshot, name string, a Asker) error {
 	if diff := cmp.Diff(want, told, cmp.Comparer(same), cmpopts.EquateEmpty()); diff != "" {
 		return fmt.Errorf("%s (-answered +explained):\n%s", name, diff)
 	}
-	if all := len(x.Verdicts); m.Kind == AService && all != len(m.Service.instances) {
-		return fmt.Errorf("%s: %d verdicts for %d instances", name, all, len(m.Service.instances))
+	if all := len(x.Verdicts); m.Kind == AService && all != len(m.Service.Instances()) {
+		return fmt.Errorf("%s: %d verdicts for %d instances", name, all, len(m.Service.Instances()))
 	}
 	return nil
 }

@@ -73,11 +73,11 @@ func (b *builder) applyRecord(value any, in bool) {
 func (b *builder) declare(r *registry.Service, in bool) {
 	v := b.service(newServiceName(r.Service, r.App, r.App))
 	if in {
-		v.declared = r
+		v.more.declared = r
 		b.claim(r.Namespace, r.App, 1)
 		return
 	}
-	v.declared = nil
+	v.more.declared = nil
 	b.claim(r.Namespace, r.App, -1)
 	b.prune(v)
 }

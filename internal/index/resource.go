@@ -194,7 +194,7 @@ func (b *builder) resource(k resourceKey, s *supplied) *Resource {
 // back makes instances those that the resource is backed by.
 func (b *builder) back(r *Resource, instances []*Instance) {
 	// What is known of the resource goes on to change.
-	r.Backed, r.instances, r.views = true, slices.Clone(instances), b.rules.views(instances, nil)
+	r.Backed, r.instances, r.views = true, slices.Clone(instances), b.rules.views(instances)
 }
 
 func setOrDelete(b *builder, t *pairs[string, *Resource], name string, r *Resource) {

@@ -10,50 +10,87 @@ import (
 )
 
 // Service is a named component of an app, with all that askers can get of it.
+//
+// In most services whoever asks gets the same: all instances, which are few.
+// These take two lines of the cache here, with hardly a pointer for the garbage
+// collector to follow, and the others have more elsewhere.
 type Service struct {
-	// few is where the views have room for what most askers get, if it isn't
-	// much. An answer needs it next after the directory, so it comes first.
-	few   [fewEndpoints]Endpoint
-	views views
+	// few are the endpoints that an asker gets of whom nothing is known, told
+	// of them, unless they have no room here.
+	few  [fewEndpoints]Endpoint
+	told uint8
 
-	owner     owner
-	declared  *registry.Service
-	instances []*Instance
-	// theirs is where the few instances are kept.
-	theirs [fewEndpoints]*Instance
+	owner owner
 	// name is what the instances share.
 	name *serviceName
+	// more is nil if there is nothing but the instances of few. It is never nil
+	// while the service can be changed.
+	more *serviceMore
 }
 
-// fewEndpoints is how many endpoints, and instances, lie in their service.
+// fewEndpoints is how many endpoints lie in their service.
 const fewEndpoints = 3
 
-// settle is for when all changes of the instances are made: few of them then
-// lie in the service, and many don't.
+// serviceMore is what not every service has.
+type serviceMore struct {
+	declared *registry.Service
+	// instances are all that there are.
+	instances []*Instance
+	views     views
+}
+
+// settle is for when all changes of the service are made.
 func (v *Service) settle(r *rules) {
-	var theirs [len(v.theirs)]*Instance
-	if n := copy(theirs[:], v.instances); n == len(v.instances) {
-		v.theirs = theirs
-		v.instances = v.theirs[:n]
-	} else {
-		v.theirs = [len(v.theirs)]*Instance{}
+	m := v.more
+	m.views = r.views(m.instances)
+	if all := m.views.outside; len(all) <= len(v.few) {
+		v.told = uint8(copy(v.few[:], all))
+		m.views.outside = v.few[:v.told:v.told]
 	}
-	v.views = r.views(v.instances, v.few[:0])
+	m.instances = slices.Clip(m.instances)
+	if m.declared == nil && m.views.local == nil && int(v.told) == len(m.instances) {
+		v.more = nil
+	}
+}
+
+// alike reports whether everybody gets the endpoints of few.
+func (v *Service) alike() bool {
+	return v.more == nil || v.more.views.local == nil && len(v.more.views.outside) == int(v.told)
 }
 
 // copy returns a copy to be changed, whose views are yet to be worked out.
 func (v *Service) copy(o owner) *Service {
-	c := *v
-	c.owner = o
 	// Nothing of it may lie in the original, which would then never be freed.
-	c.views, c.few, c.theirs = views{}, [len(v.few)]Endpoint{}, [len(v.theirs)]*Instance{}
-	c.instances = append(c.theirs[:0], v.instances...)
-	return &c
+	return &Service{owner: o, name: v.name, more: &serviceMore{declared: v.Declared(), instances: slices.Clone(v.Instances())}}
+}
+
+// of returns what an asker gets.
+func (v *Service) of(a Asker) view {
+	if v.more == nil {
+		return v.few[:v.told:v.told]
+	}
+	return v.more.views.of(a)
+}
+
+// size is how many instances there are, serving or not, and at returns one of
+// them: they are in the order of their IDs.
+func (v *Service) size() int {
+	if v.more == nil {
+		return int(v.told)
+	}
+	return len(v.more.instances)
+}
+
+func (v *Service) at(n int) *Instance {
+	if v.more == nil {
+		return v.few[n].Instance
+	}
+	return v.more.instances[n]
 }
 
 func (v *Service) lookup(name string, asker Asker) Match {
 	if name == "" {
-		return Match{Kind: AService, Service: v, Endpoints: v.views.of(asker)}
+		return Match{Kind: AService, Service: v, Endpoints: v.of(asker)}
 	}
 	rest, last := cutLast(name)
 	if last == labelTCP || last == labelUDP {
@@ -62,7 +99,7 @@ func (v *Service) lookup(name string, asker Asker) Match {
 	if rest != "" || !v.knows(last) {
 		return Match{}
 	}
-	all := v.views.of(asker)
+	all := v.of(asker)
 	n, ok := sort.Find(len(all), func(n int) int { return cmp.Compare(last, all[n].ID()) })
 	m := Match{Kind: AnInstance, Service: v}
 	if ok {
@@ -73,7 +110,7 @@ func (v *Service) lookup(name string, asker Asker) Match {
 
 // knows reports whether the service has an instance of that ID, serving or not.
 func (v *Service) knows(id string) bool {
-	_, ok := slices.BinarySearchFunc(v.instances, id, func(i *Instance, id string) int { return cmp.Compare(i.ID(), id) })
+	_, ok := sort.Find(v.size(), func(n int) int { return cmp.Compare(id, v.at(n).ID()) })
 	return ok
 }
 
@@ -95,7 +132,7 @@ func (v *Service) lookupPort(label string, udp bool, asker Asker) Match {
 	}
 	m := Match{Kind: kind, Service: v, Filter: f}
 	if kind == Ports {
-		m.Endpoints = v.views.of(asker)
+		m.Endpoints = v.of(asker)
 	}
 	return m
 }
@@ -103,18 +140,19 @@ func (v *Service) lookupPort(label string, udp bool, asker Asker) Match {
 // offers reports whether any instance, serving or not, or the declaration has
 // such a port.
 func (v *Service) offers(f PortFilter) bool {
-	for _, i := range v.instances {
-		ports := i.Ports()
+	for at := range v.size() {
+		ports := v.at(at).Ports()
 		for n := range ports {
 			if f.Match(&ports[n]) {
 				return true
 			}
 		}
 	}
-	if v.declared == nil {
+	declared := v.Declared()
+	if declared == nil {
 		return false
 	}
-	return slices.ContainsFunc(v.declared.Ports, func(p registry.ServicePort) bool {
+	return slices.ContainsFunc(declared.Ports, func(p registry.ServicePort) bool {
 		return f.match(p.Name, p.Container, p.Protocol == registry.UDP)
 	})
 }
@@ -135,11 +173,25 @@ func (v *Service) App() string { return v.name.app() }
 func (v *Service) Name() string { return v.name.service() }
 
 // Declared returns the service's declaration, nil without one.
-func (v *Service) Declared() *registry.Service { return v.declared }
+func (v *Service) Declared() *registry.Service {
+	if v.more == nil {
+		return nil
+	}
+	return v.more.declared
+}
 
 // Instances returns all instances, serving or not, in the order of their IDs.
 // The caller must not change them.
-func (v *Service) Instances() []*Instance { return v.instances }
+func (v *Service) Instances() []*Instance {
+	if v.more != nil {
+		return v.more.instances
+	}
+	all := make([]*Instance, v.told)
+	for n := range all {
+		all[n] = v.few[n].Instance
+	}
+	return all
+}
 
 // Endpoints returns what the asker can reach, which the caller must not change.
-func (v *Service) Endpoints(a Asker) []Endpoint { return v.views.of(a) }
+func (v *Service) Endpoints(a Asker) []Endpoint { return v.of(a) }

@@ -107,7 +107,7 @@ func (v *Service) unknown(name string) error {
 		return e
 	}
 	e.What = "instance"
-	for _, i := range v.instances {
+	for _, i := range v.Instances() {
 		e.Known = append(e.Known, i.ID())
 	}
 	return e
@@ -126,12 +126,12 @@ func (v *Service) portNames() []string {
 			all = append(all, name)
 		}
 	}
-	if v.declared != nil {
-		for _, p := range v.declared.Ports {
+	if declared := v.Declared(); declared != nil {
+		for _, p := range declared.Ports {
 			add(p.Name, p.Container, p.Protocol)
 		}
 	}
-	for _, i := range v.instances {
+	for _, i := range v.Instances() {
 		for _, p := range i.Ports() {
 			add(p.Name(), p.Container, p.Protocol())
 		}

@@ -36,7 +36,7 @@ func main() {
 	var sizes string
 	flag.StringVar(&b.bin, "bin", "bin/rackdns", "the binary to measure")
 	flag.IntVar(&b.rounds, "rounds", 5, "rounds, of which the medians count")
-	flag.DurationVar(&b.length, "time", 3*time.Second, "length of one measurement")
+	flag.DurationVar(&b.length, "time", 2*time.Second, "length of one measurement, of which a round has two of each kind")
 	flag.IntVar(&b.steady, "steady", 5000, "queries per second while latencies are measured")
 	flag.StringVar(&sizes, "services", "1000,100000", "numbers of services, of three instances each")
 	flag.IntVar(&b.qps, "qps", 10000, "queries per second while changes arrive")
@@ -121,10 +121,8 @@ func (b *bench) run(ctx context.Context) (err error) {
 		return err
 	}
 	for r := range b.rounds {
-		for _, m := range all {
-			if err := b.measure(ctx, m); err != nil {
-				return fmt.Errorf("%s, %s: %w", m.server.name, m.kind, err)
-			}
+		if err := b.round(ctx, all); err != nil {
+			return err
 		}
 		fmt.Fprintf(os.Stderr, "round %d of %d\n", r+1, b.rounds)
 	}
@@ -150,29 +148,69 @@ func (b *bench) measurements() ([]*measurement, error) {
 	return all, nil
 }
 
-func (b *bench) measure(ctx context.Context, m *measurement) error {
+// round measures each server once, one kind of question after the other: there
+// and back, so that a machine that gets slower or faster meanwhile does so for
+// all that are compared.
+func (b *bench) round(ctx context.Context, all []*measurement) error {
+	for _, kind := range []string{kindA, kindSRV, kindNoData, kindNXDomain} {
+		var asked []*measurement
+		for _, m := range all {
+			if m.kind == kind {
+				asked = append(asked, m)
+			}
+		}
+		costs := map[*measurement]cost{}
+		for n := range 2 * len(asked) {
+			m := asked[min(n, 2*len(asked)-1-n)]
+			c, err := b.cost(ctx, m)
+			if err != nil {
+				return fmt.Errorf("%s, %s: %w", m.server.name, m.kind, err)
+			}
+			costs[m] = costs[m].plus(c)
+		}
+		for _, m := range asked {
+			m.qps = append(m.qps, costs[m].perSecond(2*b.length))
+			m.cpu = append(m.cpu, costs[m].perQuery())
+			// A server that has more to do than it can tells of its queue alone.
+			all, err := latencies(ctx, m.server.port, m.file, b.steady, b.length/2)
+			if err != nil {
+				return fmt.Errorf("%s, %s: %w", m.server.name, m.kind, err)
+			}
+			m.p50, m.p99 = append(m.p50, percentile(all, 50)), append(m.p99, percentile(all, 99))
+		}
+	}
+	return nil
+}
+
+// cost is what so many queries took.
+type cost struct {
+	queries int
+	cpu     time.Duration
+}
+
+func (c cost) plus(o cost) cost { return cost{c.queries + o.queries, c.cpu + o.cpu} }
+
+func (c cost) perSecond(length time.Duration) float64 { return float64(c.queries) / length.Seconds() }
+
+// perQuery is in microseconds.
+func (c cost) perQuery() float64 { return float64(c.cpu.Microseconds()) / float64(c.queries) }
+
+// cost has as many questions asked as are answered in the time.
+func (b *bench) cost(ctx context.Context, m *measurement) (cost, error) {
 	pids := []int{m.server.pid()}
 	if e := m.server.backend; e != nil {
 		pids = append(pids, e.pid())
 	}
 	before, err := cpuOf(pids)
 	if err != nil {
-		return err
+		return cost{}, err
 	}
-	r, err := dnsperf(ctx, m.server.port, m.file, "-l", fmt.Sprint(b.length.Seconds()))
+	queries, err := dnsperf(ctx, m.server.port, m.file, "-l", fmt.Sprint(b.length.Seconds()))
 	if err != nil {
-		return err
+		return cost{}, err
 	}
 	after, err := cpuOf(pids)
-	if err != nil {
-		return err
-	}
-	m.qps = append(m.qps, r.qps)
-	m.cpu = append(m.cpu, float64((after-before).Microseconds())/float64(r.completed))
-	// A server that has more to do than it can tells of its queue alone.
-	all, err := latencies(ctx, m.server.port, m.file, b.steady, b.length/3)
-	m.p50, m.p99 = append(m.p50, percentile(all, 50)), append(m.p99, percentile(all, 99))
-	return err
+	return cost{queries, after - before}, err
 }
 
 // underChange compares latencies at a steady rate of queries while instances of
@@ -192,7 +230,7 @@ func (b *bench) underChange(ctx context.Context, r *results) error {
 			if err != nil {
 				return err
 			}
-			all, err := latencies(ctx, m.server.port, m.file, b.qps, b.length)
+			all, err := latencies(ctx, m.server.port, m.file, b.qps, 2*b.length)
 			if err := errors.Join(err, writer.finish()); err != nil {
 				return err
 			}

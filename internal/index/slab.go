@@ -62,10 +62,13 @@ func newSlabs(size int) *slabs {
 
 func (s *slabs) get(id uint32) *slab { return (*s.all.Load())[id] }
 
-// arena is where one goroutine takes instances from.
+// arena is where one goroutine takes instances from, and what it makes them
+// with.
 type arena struct {
-	slabs *slabs
-	slab  *slab
+	slabs   *slabs
+	slab    *slab
+	decoder registry.InstanceDecoder
+	recent  recent
 }
 
 // instance returns an instance that is empty but for its spot.

@@ -59,7 +59,7 @@ func (b *builder) look(a *arena, e registry.Entry) taken {
 			return t
 		}
 	}
-	r, err := registry.DecodeInstance(t.key, e.Value)
+	r, err := a.decoder.Decode(t.key, e.Value)
 	switch {
 	case err != nil:
 		t.err = err
@@ -68,7 +68,7 @@ func (b *builder) look(a *arena, e registry.Entry) taken {
 		// It doesn't say its key, so that it couldn't be moved.
 		t.instance = newInstance(r, e.ModRevision)
 	default:
-		t.instance = a.instance().fill(r, e.ModRevision)
+		t.instance = a.instance().fill(r, e.ModRevision, &a.recent)
 	}
 	t.observed = r.Observed
 	return t

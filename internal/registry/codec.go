@@ -60,7 +60,17 @@ func Overlay(old []byte, v any) ([]byte, error) {
 
 // DecodeInstance decodes and checks the value of an instance key.
 func DecodeInstance(k Key, value []byte) (*Instance, error) {
-	i := &Instance{Weight: DefaultWeight}
+	return new(InstanceDecoder).Decode(k, value)
+}
+
+// InstanceDecoder decodes the values of instance keys into one piece of memory:
+// a reader takes in hundreds of thousands, one after the other.
+type InstanceDecoder struct{ instance Instance }
+
+// Decode is DecodeInstance, whose result holds until the next call.
+func (d *InstanceDecoder) Decode(k Key, value []byte) (*Instance, error) {
+	i := &d.instance
+	*i = Instance{Weight: DefaultWeight, Ports: i.Ports[:0], Networks: i.Networks[:0]}
 	if err := decode(value, i); err != nil {
 		return nil, err
 	}

@@ -213,6 +213,9 @@ func (b *bench) cost(ctx context.Context, m *measurement) (cost, error) {
 	return cost{queries, after - before}, err
 }
 
+// elsewhere is a rack that no server serves.
+const elsewhere = "elsewhere"
+
 // underChange compares latencies at a steady rate of queries while instances of
 // the server's rack change, and while those of another rack do: etcd and the
 // writer, which would be on other machines, take as much of this one in both.
@@ -222,10 +225,11 @@ func (b *bench) underChange(ctx context.Context, r *results) error {
 	}
 	m := r.find(rackName(b.sizes[0]), kindA)
 	for range b.rounds {
+		var calm, busy []time.Duration
 		for _, u := range []struct {
 			rack string
-			*tail
-		}{{"elsewhere", &r.calm}, {rackOf(b.sizes[0]), &r.busy}} {
+			all  *[]time.Duration
+		}{{elsewhere, &calm}, {rackOf(b.sizes[0]), &busy}, {rackOf(b.sizes[0]), &busy}, {elsewhere, &calm}} {
 			writer, err := b.change(u.rack)
 			if err != nil {
 				return err
@@ -234,8 +238,10 @@ func (b *bench) underChange(ctx context.Context, r *results) error {
 			if err := errors.Join(err, writer.finish()); err != nil {
 				return err
 			}
-			u.add(all)
+			*u.all = append(*u.all, all...)
 		}
+		r.calm.add(calm)
+		r.busy.add(busy)
 	}
 	return nil
 }

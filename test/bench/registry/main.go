@@ -61,7 +61,7 @@ func run(ctx context.Context, s sizes) error {
 		return err
 	}
 	defer r.close()
-	empty, err := r.startReader(ctx)
+	empty, err := r.startReader(ctx, r.endpoint)
 	if err != nil {
 		return err
 	}
@@ -72,12 +72,19 @@ func run(ctx context.Context, s sizes) error {
 	if err := r.fill(ctx, s.instances); err != nil {
 		return err
 	}
-	reader, err := r.startReader(ctx)
+	// The wire to the reader that is cut off would take a good part of the
+	// machine while so much goes through it.
+	direct, err := r.startReader(ctx, r.endpoint)
+	if err != nil {
+		return err
+	}
+	first := direct.synced
+	direct.close()
+	reader, err := r.startReader(ctx, r.wire.Listen)
 	if err != nil {
 		return err
 	}
 	defer reader.close()
-	first := reader.synced
 	settled, err := reader.settle(ctx)
 	if err != nil {
 		return err

@@ -181,8 +181,8 @@ type readerProcess struct {
 	seen    []report
 }
 
-func (r *rack) startReader(ctx context.Context) (*readerProcess, error) {
-	p := &readerProcess{cmd: self("-role", "reader", "-endpoint", "http://"+r.wire.Listen), reports: make(chan report, 8)}
+func (r *rack) startReader(ctx context.Context, address string) (*readerProcess, error) {
+	p := &readerProcess{cmd: self("-role", "reader", "-endpoint", "http://"+address), reports: make(chan report, 8)}
 	p.cmd.Stderr = os.Stderr
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {

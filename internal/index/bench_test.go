@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"runtime"
 	"runtime/metrics"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/rackdns/rackdns/internal/registry"
@@ -134,4 +136,32 @@ func BenchmarkCollection(b *testing.B) {
 			runtime.KeepAlive(x)
 		})
 	}
+}
+
+// BenchmarkList is what a first sync costs the index for each instance, with
+// the decoding, on all processors.
+func BenchmarkList(b *testing.B) {
+	const services = 10_000
+	var entries []registry.Entry
+	for s := range services {
+		for n := range 3 {
+			entries = append(entries, benchEntry(b, s, n, 1, 47000))
+		}
+	}
+	// As etcd sends them.
+	slices.SortFunc(entries, func(x, y registry.Entry) int { return strings.Compare(x.Key, y.Key) })
+	b.ReportAllocs()
+	for b.Loop() {
+		x, err := Open(Config{Registry: registry.Config{Rack: "acme"}, Options: Options{Node: "node-0"}, Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			b.Fatal(err)
+		}
+		h := (*handler)(x)
+		h.BeginList(1, false)
+		for page := range slices.Chunk(entries, 1000) {
+			h.List(page)
+		}
+		h.EndList(2)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(entries)), "ns/instance")
 }

@@ -4,15 +4,16 @@ import (
 	"net/netip"
 	"slices"
 	"sort"
+	"unique"
 
 	"github.com/rackdns/rackdns/internal/registry"
 )
 
 // setPorts takes over the ports and chooses the host endpoint.
-func (i *Instance) setPorts(r *registry.Instance, with *recent) {
+func (i *Instance) setPorts(r *registry.Instance) {
 	own := i.Ports()
 	for n, p := range r.Ports {
-		own[n] = Port{name: with.port.of(p.Name), Container: p.Container, UDP: p.Protocol == registry.UDP}
+		own[n] = Port{name: unique.Make(p.Name), Container: p.Container, UDP: p.Protocol == registry.UDP}
 	}
 	v4, ports := busiest(r, netip.Addr.Is4)
 	v6, ports6 := busiest(r, netip.Addr.Is6)

@@ -150,33 +150,14 @@ type health uint8
 
 var healths = []string{"", registry.HealthStarting, registry.HealthHealthy, registry.HealthUnhealthy}
 
-// recent are the last values of their kind, which the next instance often has,
-// too: a list is in the order of nodes.
-type recent struct {
-	home    handle[home]
-	details handle[details]
-	network handle[network]
-	port    handle[string]
-}
-
-// handle makes handles of values that come several times in a row.
-type handle[T comparable] struct{ last unique.Handle[T] }
-
-func (h *handle[T]) of(v T) unique.Handle[T] {
-	if h.last == (unique.Handle[T]{}) || h.last.Value() != v {
-		h.last = unique.Make(v)
-	}
-	return h.last
-}
-
 // newInstance takes over what an index needs of r.
 func newInstance(r *registry.Instance, revision int64) *Instance {
-	return new(Instance).fill(r, revision, new(recent))
+	return new(Instance).fill(r, revision)
 }
 
 // fill is newInstance for an instance that is empty. It keeps none of r's
 // slices, which are the decoder's.
-func (i *Instance) fill(r *registry.Instance, revision int64, with *recent) *Instance {
+func (i *Instance) fill(r *registry.Instance, revision int64) *Instance {
 	i.revision = revision
 	if !r.Started.IsZero() {
 		i.started = r.Started.UnixNano()
@@ -189,7 +170,7 @@ func (i *Instance) fill(r *registry.Instance, revision int64, with *recent) *Ins
 	i.serving = r.Serving()
 	h := home{node: r.Node}
 	h.addr.add(r.Host)
-	i.home = with.home.of(h)
+	i.home = unique.Make(h)
 	d := details{release: r.Release, image: r.Image, command: r.Command, status: r.Status, address: r.Address}
 	if len(r.Tags) > 0 {
 		// Strings to strings can always be encoded, and in one order.
@@ -200,7 +181,7 @@ func (i *Instance) fill(r *registry.Instance, revision int64, with *recent) *Ins
 		w, _ := json.Marshal(wishes{r.Links, r.Connect})
 		d.wishes = string(w)
 	}
-	i.details = with.details.of(d)
+	i.details = unique.Make(d)
 	if len(r.Ports) > 1 || len(r.Networks) > 1 || r.Resource != nil || len(r.ID) != idLength {
 		i.rare = &rare{id: r.ID, ports: make([]Port, len(r.Ports)), networks: make([]Network, len(r.Networks)), resource: r.Resource}
 	} else {
@@ -209,11 +190,11 @@ func (i *Instance) fill(r *registry.Instance, revision int64, with *recent) *Ins
 	}
 	networks := i.Networks()
 	for n, w := range r.Networks {
-		networks[n].of = with.network.of(network{w.ID, w.Name, w.Scope == registry.ScopeLocal})
+		networks[n].of = unique.Make(network{w.ID, w.Name, w.Scope == registry.ScopeLocal})
 		networks[n].Addrs.add(w.IPv4)
 		networks[n].Addrs.add(w.IPv6)
 	}
-	i.setPorts(r, with)
+	i.setPorts(r)
 	return i
 }
 

@@ -89,10 +89,10 @@ func TestServiceOfAnySize(t *testing.T) {
 func TestLinesOfTheCache(t *testing.T) {
 	t.Parallel()
 	const line = 64
-	if size := unsafe.Sizeof(listed{}); size != line {
-		t.Errorf("an entry of the directory has %d octets, want %d", size, line)
+	if size := unsafe.Sizeof(listed{}); size > line {
+		t.Errorf("an entry of the directory has %d octets, want at most %d", size, line)
 	}
-	if size := unsafe.Sizeof(Service{}); size != 2*line {
-		t.Errorf("a service has %d octets, want %d", size, 2*line)
+	if size := unsafe.Sizeof(Service{}); size > 2*line {
+		t.Errorf("a service has %d octets, want at most %d", size, 2*line)
 	}
 }

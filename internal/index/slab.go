@@ -62,13 +62,12 @@ func newSlabs(size int) *slabs {
 
 func (s *slabs) get(id uint32) *slab { return (*s.all.Load())[id] }
 
-// arena is where one goroutine takes instances from, and what it makes them
+// arena is where one goroutine takes instances from, and what it decodes them
 // with.
 type arena struct {
 	slabs   *slabs
 	slab    *slab
 	decoder registry.InstanceDecoder
-	recent  recent
 }
 
 // instance returns an instance that is empty but for its spot.

@@ -68,7 +68,7 @@ func (b *builder) look(a *arena, e registry.Entry) taken {
 		// It doesn't say its key, so that it couldn't be moved.
 		t.instance = newInstance(r, e.ModRevision)
 	default:
-		t.instance = a.instance().fill(r, e.ModRevision, &a.recent)
+		t.instance = a.instance().fill(r, e.ModRevision)
 	}
 	t.observed = r.Observed
 	return t

@@ -26,10 +26,6 @@ const DefaultEndpoint = "http://127.0.0.1:2379"
 // it stays below the five seconds after which an operator wants to know why.
 const opTimeout = 3 * time.Second
 
-// readBuffer is how many bytes are read from etcd at once, if there are as many.
-// A list of a large rack has tens of megabytes.
-const readBuffer = 256 << 10
-
 // Config says where the registry is and how to get in.
 type Config struct {
 	// Endpoints are URLs of etcd members, all http or all https; DefaultEndpoint
@@ -234,7 +230,7 @@ func (c *Client) connect(ctx context.Context) (*clientv3.Client, error) {
 			// long after etcd is back.
 			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second / 2},
 			MinConnectTimeout: opTimeout,
-		}), grpc.WithReadBufferSize(readBuffer)},
+		})},
 	})
 	if !release() && err == nil {
 		err = errors.Join(ctx.Err(), etcd.Close())

@@ -50,7 +50,7 @@ image: build ## the container image, tagged rackdns:latest or IMAGE=...
 	DOCKER_BUILDKIT=$$(docker buildx version >/dev/null 2>&1 && echo 1 || echo 0) \
 		docker build --network none --tag $(IMAGE) .
 
-# It starts 500 containers, which take a minute to come and go and 3 GB.
+# It starts 500 containers, which take minutes to come and go, and 3 GB.
 bench-propagation: build ## how long until DNS knows of a start and of a kill
 	$(GO) run ./test/bench/propagation -bin bin/rackdns
 

@@ -148,9 +148,9 @@ func (b *bench) measurements() ([]*measurement, error) {
 	return all, nil
 }
 
-// round measures each server once, one kind of question after the other: there
-// and back, so that a machine that gets slower or faster meanwhile does so for
-// all that are compared.
+// round measures all servers, one kind of question after the other, there and
+// back: each twice, so that a machine that gets slower or faster meanwhile does
+// so for all that are compared.
 func (b *bench) round(ctx context.Context, all []*measurement) error {
 	for _, kind := range []string{kindA, kindSRV, kindNoData, kindNXDomain} {
 		var asked []*measurement

@@ -148,6 +148,10 @@ const slow = 2 * time.Second
 // only a failure takes that long.
 const soon = 30 * time.Second
 
+// completion is how long a command may take that has all of an app to start, or
+// to replace one by one, and whose engine others use at the same time.
+const completion = 3 * time.Minute
+
 // eventually polls until check finds nothing wrong any more.
 func eventually(t *testing.T, what string, check func() error) {
 	t.Helper()

@@ -133,8 +133,10 @@ func (p *process) signal(sig syscall.Signal) {
 	}
 }
 
-// wait waits for the process to end.
-func (p *process) wait() error {
+// wait waits for a process to end that has no more to do.
+func (p *process) wait() error { return p.waitFor(soon) }
+
+func (p *process) waitFor(limit time.Duration) error {
 	begin := time.Now()
 	select {
 	case <-p.exited:
@@ -142,8 +144,8 @@ func (p *process) wait() error {
 			p.t.Logf("%s: took %v to end", p.cmd.Args[1], took.Round(time.Millisecond))
 		}
 		return nil
-	case <-time.After(soon):
-		return fmt.Errorf("process %d still runs after %v", p.cmd.Process.Pid, soon)
+	case <-time.After(limit):
+		return fmt.Errorf("process %d still runs after %v", p.cmd.Process.Pid, limit)
 	}
 }
 
@@ -179,7 +181,7 @@ func completed(t *testing.T, cmd *exec.Cmd) (stdout, stderr string, code int) {
 		_ = cmd.Wait() // the result is in cmd.ProcessState
 		close(p.exited)
 	}()
-	if err := p.wait(); err != nil {
+	if err := p.waitFor(completion); err != nil {
 		p.crash()
 		t.Fatalf("%v: %v\n%s%s", cmd.Args, err, &out, &errOut)
 	}

@@ -26,15 +26,12 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/rackdns/rackdns/internal/dockerclient"
+	"github.com/rackdns/rackdns/internal/dockerclient/dockertest"
 	"github.com/rackdns/rackdns/internal/registry"
 )
 
 // patience is how long a test waits for what should come at once.
 const patience = 15 * time.Second
-
-// callLimit bounds a test's call to the engine: one that is stuck is to fail
-// its test, not to hang all of them.
-const callLimit = time.Minute
 
 var testHost = netip.MustParseAddr("10.0.2.10")
 
@@ -136,7 +133,7 @@ func newRig(host string) (*rig, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := client.WithTimeout(callLimit)(cli); err != nil {
+	if err := client.WithTimeout(dockertest.CallLimit)(cli); err != nil {
 		return nil, err
 	}
 	ctx := context.Background()

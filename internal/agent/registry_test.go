@@ -168,7 +168,7 @@ func TestQuietHostIsQuiet(t *testing.T) {
 	d := newDaemon(t)
 	c, reg := etcd(t)
 	a, err := New(Config{
-		DockerHost: d.host(), Registry: c, Node: "node-1", HostAddress: testHost, Logger: testLog(t),
+		DockerHost: d.Host(), Registry: c, Node: "node-1", HostAddress: testHost, Logger: testLog(t),
 		RelistInterval: 20 * time.Millisecond,
 	})
 	if err != nil {

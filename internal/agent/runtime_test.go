@@ -14,6 +14,8 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/system"
 	"golang.org/x/sys/unix"
+
+	"github.com/rackdns/rackdns/internal/dockerclient/dockertest"
 )
 
 // patient is a runtime that is slow to kill: it waits until there is a file of
@@ -38,15 +40,15 @@ func TestDrainsBeforeTheSignal(t *testing.T) {
 	d := newDaemon(t)
 	runc, err := exec.LookPath("runc")
 	if err != nil {
-		skipOrFail(t, err.Error())
+		dockertest.SkipOrFail(t, err.Error())
 	}
-	runtime := filepath.Join(d.dir, "patient")
-	if err := os.WriteFile(runtime, fmt.Appendf(nil, patient, d.dir, runc), 0o700); err != nil {
+	runtime := d.Path("patient")
+	if err := os.WriteFile(runtime, fmt.Appendf(nil, patient, filepath.Dir(runtime), runc), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	d.write(t, "dockerd.json", fmt.Sprintf(`{"runtimes": {"patient": {"path": %q}}}`, runtime))
-	d.down(t, unix.SIGTERM)
-	d.up(t)
+	d.Configure(t, fmt.Sprintf(`{"runtimes": {"patient": {"path": %q}}}`, runtime))
+	d.Down(t, unix.SIGTERM)
+	d.Up(t)
 	a, rec := d.agent(t, nil)
 
 	run := func(name string) string {
@@ -68,7 +70,7 @@ func TestDrainsBeforeTheSignal(t *testing.T) {
 
 	killed, spared := run("killed"), run("spared")
 	// Anybody can say so. It is heard before what comes next.
-	liar := exec.Command(runc, "--root", filepath.Join(d.dir, "nowhere"), "kill", spared, "9")
+	liar := exec.Command(runc, "--root", d.Path("nowhere"), "kill", spared, "9")
 	if out, err := liar.CombinedOutput(); err == nil {
 		t.Errorf("a runtime that knows nothing of the container has killed it: %s", out)
 	}
@@ -79,7 +81,7 @@ func TestDrainsBeforeTheSignal(t *testing.T) {
 	if err := unix.Kill(pid, 0); err != nil {
 		t.Errorf("its process is dead already: %v", err)
 	}
-	d.write(t, shortID(killed), "")
+	d.Write(t, shortID(killed), "")
 	<-done
 	waitFor(t, rec, killed, "end", gone)
 	wantStory(t, rec, killed, "serving", "draining", "remove")
@@ -87,11 +89,11 @@ func TestDrainsBeforeTheSignal(t *testing.T) {
 	// By SIGKILL the engine would do itself what the runtime doesn't.
 	done = killing(spared, "TERM")
 	waitFor(t, rec, spared, "kill that fails", silent)
-	d.write(t, shortID(spared), "exit 1\n")
+	d.Write(t, shortID(spared), "exit 1\n")
 	<-done
 	waitFor(t, rec, spared, "kill that has failed", serving)
 	wantStory(t, rec, spared, "serving", "draining", "serving")
-	d.write(t, shortID(spared), "")
+	d.Write(t, shortID(spared), "")
 }
 
 // Whatever comes from the kernel, no file stays open.
@@ -187,7 +189,7 @@ func TestRuntimeIsUpdated(t *testing.T) {
 	t.Parallel()
 	w, err := newRuntimeWatch()
 	if errors.Is(err, unix.EPERM) {
-		skipOrFail(t, "it takes root")
+		dockertest.SkipOrFail(t, "it takes root")
 	}
 	if err != nil {
 		t.Fatal(err)

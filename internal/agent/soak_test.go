@@ -76,7 +76,7 @@ func TestSoak(t *testing.T) {
 	// for good. The agent is to agree as soon as there is something to agree on.
 	if problem := d.settled(30 * time.Second); problem != "" {
 		t.Logf("the engine is stuck, and started anew: %s", problem)
-		d.revive(t)
+		d.Revive(t)
 		if problem := d.settled(time.Minute); problem != "" {
 			t.Fatalf("the engine is stuck again: %s", problem)
 		}
@@ -171,7 +171,7 @@ func (d *daemon) settled(within time.Duration) (problem string) {
 }
 
 func planConfig(d *daemon) Config {
-	return Config{DockerHost: d.host(), Node: "node-1", HostAddress: testHost}
+	return Config{DockerHost: d.Host(), Node: "node-1", HostAddress: testHost}
 }
 
 // sameAsPlan says what is different between what is registered and what an

@@ -166,13 +166,13 @@ func TestProcessEndsWhileTheEngineIsAway(t *testing.T) {
 	}{
 		{
 			"killed",
-			func(t *testing.T, d *daemon) { t.Helper(); d.down(t, syscall.SIGKILL) },
-			func(t *testing.T, d *daemon) { t.Helper(); d.up(t) },
+			func(t *testing.T, d *daemon) { t.Helper(); d.Down(t, syscall.SIGKILL) },
+			func(t *testing.T, d *daemon) { t.Helper(); d.Up(t) },
 		},
 		{
 			"hangs",
-			func(t *testing.T, d *daemon) { t.Helper(); d.hang(t) },
-			func(t *testing.T, d *daemon) { t.Helper(); d.goOn(t) },
+			func(t *testing.T, d *daemon) { t.Helper(); d.Hang(t) },
+			func(t *testing.T, d *daemon) { t.Helper(); d.GoOn(t) },
 		},
 	}
 	for _, tt := range tests {
@@ -210,22 +210,6 @@ func TestProcessEndsWhileTheEngineIsAway(t *testing.T) {
 			slay(t, d.process(t, alive[0]))
 			waitFor(t, rec, alive[0], "end after the engine's return", gone)
 		})
-	}
-}
-
-// hang has the engine take everything and answer nothing.
-func (d *daemon) hang(t *testing.T) {
-	t.Helper()
-	t.Cleanup(func() { d.goOn(t) })
-	if err := d.dockerd.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func (d *daemon) goOn(t *testing.T) {
-	t.Helper()
-	if err := d.dockerd.Signal(syscall.SIGCONT); err != nil {
-		t.Error(err)
 	}
 }
 

@@ -1,0 +1,322 @@
+// Package dockertest starts Docker Engines that a test may hurt.
+package dockertest
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	mathrand "math/rand/v2"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/client"
+
+	"github.com/rackdns/rackdns/internal/dockerclient"
+)
+
+// CallLimit bounds a test's call to an engine: one that is stuck is to fail the
+// test that waits for it, and not to hang the others.
+const CallLimit = time.Minute
+
+// Engine is a Docker Engine of a test's own. It has its own data, socket and
+// bridge, keeps running containers when it ends (live-restore), and keeps its
+// hands off the machine's packet filter, which another engine uses.
+type Engine struct {
+	// Client is one that gives up after CallLimit.
+	Client *client.Client
+	// Gateway is the machine's address on the engine's bridge, the network of
+	// containers that ask for no other.
+	Gateway netip.Addr
+
+	dir    string
+	bridge string
+	log    *os.File
+	// containerd is a process of its own, as where systemd starts both.
+	containerd, dockerd *process
+}
+
+// New starts an engine of which nothing is left when the test ends. It skips the
+// test where that takes what the machine lacks, unless RACKDNS_REQUIRE_DOCKER is
+// 1.
+func New(t *testing.T) *Engine {
+	t.Helper()
+	for _, tool := range []string{"dockerd", "containerd", "ip"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			SkipOrFail(t, err.Error())
+		}
+	}
+	if os.Geteuid() != 0 {
+		SkipOrFail(t, "it takes root")
+	}
+	dir := t.TempDir()
+	log, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Of the range for benchmarks, which nobody routes (RFC 2544).
+	gateway := netip.AddrFrom4([4]byte{198, 18, byte(mathrand.N(256)), 1})
+	e := &Engine{dir: dir, bridge: "rd" + strings.ToLower(rand.Text()[:8]), Gateway: gateway, log: log}
+	t.Cleanup(func() { e.end(t) })
+	if e.Client, err = dockerclient.Dial(e.Host()); err == nil {
+		err = client.WithTimeout(CallLimit)(e.Client)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	ip(t, "link", "add", e.bridge, "type", "bridge")
+	ip(t, "address", "add", gateway.String()+"/24", "dev", e.bridge)
+	ip(t, "link", "set", e.bridge, "up")
+	e.Configure(t, "{}")
+	e.Write(t, "containerd.toml", "version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n")
+	e.containerd = e.spawn(t, "containerd",
+		"--config", e.Path("containerd.toml"),
+		"--root", e.Path("containerd"),
+		"--state", e.Path("state"),
+		"--address", e.Path("c.sock"))
+	e.Up(t)
+	return e
+}
+
+// SkipOrFail ends a test that needs an engine of its own: where Docker is
+// required, what is missing for one is a failure.
+func SkipOrFail(t *testing.T, why string) {
+	t.Helper()
+	if os.Getenv("RACKDNS_REQUIRE_DOCKER") == "1" {
+		t.Fatalf("no private Docker Engine: %s", why)
+	}
+	t.Skipf("no private Docker Engine: %s", why)
+}
+
+// Host is the engine's address, as for DOCKER_HOST.
+func (e *Engine) Host() string { return "unix://" + e.Path("d.sock") }
+
+// Path is that of a file beside the engine's own, all of which go with it.
+func (e *Engine) Path(name string) string { return filepath.Join(e.dir, name) }
+
+// Write writes such a file.
+func (e *Engine) Write(t *testing.T, name, content string) {
+	t.Helper()
+	if err := os.WriteFile(e.Path(name), []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Configure writes the engine's daemon.json, which it reads when it starts.
+func (e *Engine) Configure(t *testing.T, content string) {
+	t.Helper()
+	e.Write(t, "dockerd.json", content)
+}
+
+// Up starts the engine's process and waits until it answers.
+func (e *Engine) Up(t *testing.T) {
+	t.Helper()
+	e.dockerd = e.spawn(t, "dockerd",
+		"--config-file", e.Path("dockerd.json"),
+		"--containerd", e.Path("c.sock"),
+		"--data-root", e.Path("data"),
+		"--exec-root", e.Path("exec"),
+		"--pidfile", e.Path("pid"),
+		"--host", e.Host(),
+		"--bridge", e.bridge,
+		"--iptables=false", "--ip6tables=false", "--ip-masq=false",
+		"--storage-driver", "vfs",
+		"--live-restore")
+	e.answers(t)
+}
+
+// answers waits until the engine does.
+func (e *Engine) answers(t *testing.T) {
+	t.Helper()
+	for deadline := time.Now().Add(CallLimit); ; {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		_, err := e.Client.ContainerList(ctx, container.ListOptions{})
+		cancel()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("private Docker Engine: %v\n%s", err, e.tail())
+		}
+		select {
+		case <-e.dockerd.exited:
+			t.Fatalf("private Docker Engine ended:\n%s", e.tail())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// Down sends the engine's process a signal and waits for its end. The containers
+// run on.
+func (e *Engine) Down(t *testing.T, sig syscall.Signal) {
+	t.Helper()
+	if err := e.dockerd.Signal(sig); err != nil {
+		t.Fatalf("send dockerd %s: %v", sig, err)
+	}
+	select {
+	case <-e.dockerd.exited:
+	case <-time.After(CallLimit):
+		t.Fatalf("dockerd outlived %s:\n%s", sig, e.tail())
+	}
+}
+
+// Hang has the engine take everything and answer nothing, at most until the
+// test ends.
+func (e *Engine) Hang(t *testing.T) {
+	t.Helper()
+	t.Cleanup(func() { e.GoOn(t) })
+	if err := e.dockerd.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// GoOn ends Hang.
+func (e *Engine) GoOn(t *testing.T) {
+	t.Helper()
+	if err := e.dockerd.Signal(syscall.SIGCONT); err != nil {
+		t.Error(err)
+	}
+}
+
+// Revive does what an operator does with an engine that is stuck: it kills the
+// engine and what it holds on to, and starts it again.
+func (e *Engine) Revive(t *testing.T) {
+	t.Helper()
+	e.Down(t, syscall.SIGKILL)
+	e.killShims(t)
+	e.Up(t)
+}
+
+// tail is the end of what the engine logs.
+func (e *Engine) tail() string {
+	b, err := os.ReadFile(e.Path("log"))
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
+	return strings.Join(lines[max(0, len(lines)-30):], "\n")
+}
+
+// end leaves nothing of the engine behind.
+func (e *Engine) end(t *testing.T) {
+	t.Helper()
+	if e.Client != nil {
+		if e.dockerd != nil {
+			e.removeAll(t)
+		}
+		_ = e.Client.Close()
+	}
+	e.dockerd.end()
+	e.containerd.end()
+	e.killShims(t)
+	_ = e.log.Close()
+	for _, m := range slices.Backward(mountsBelow(t, e.dir)) {
+		if err := syscall.Unmount(m, syscall.MNT_DETACH); err != nil {
+			t.Errorf("unmount %s: %v", m, err)
+		}
+	}
+	_ = exec.Command("ip", "link", "delete", e.bridge).Run()
+}
+
+// removeAll has the engine remove what it can; end kills the rest.
+func (e *Engine) removeAll(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), CallLimit)
+	defer cancel()
+	list, err := e.Client.ContainerList(ctx, container.ListOptions{All: true})
+	if err != nil {
+		t.Logf("list the containers of the private engine: %v", err)
+	}
+	for _, c := range list {
+		if err := e.Client.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: true, RemoveVolumes: true}); err != nil {
+			t.Logf("remove container %.12s of the private engine: %v", c.ID, err)
+		}
+	}
+}
+
+// killShims ends containers that are left because their engine failed.
+func (e *Engine) killShims(t *testing.T) {
+	t.Helper()
+	out, err := exec.Command("ps", "-eo", "pid=,ppid=,args=").Output()
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	shims := map[string]bool{}
+	for l := range strings.Lines(string(out)) {
+		if strings.Contains(l, "containerd-shim") && strings.Contains(l, e.dir+"/") {
+			shims[strings.Fields(l)[0]] = true
+		}
+	}
+	for l := range strings.Lines(string(out)) {
+		if f := strings.Fields(l); len(f) > 1 && (shims[f[0]] || shims[f[1]]) {
+			if pid, err := strconv.Atoi(f[0]); err == nil {
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+		}
+	}
+}
+
+func mountsBelow(t *testing.T, dir string) []string {
+	t.Helper()
+	b, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Error(err)
+	}
+	var mounts []string
+	for s := bufio.NewScanner(bytes.NewReader(b)); s.Scan(); {
+		if fields := strings.Fields(s.Text()); len(fields) > 4 && strings.HasPrefix(fields[4], dir+"/") {
+			mounts = append(mounts, fields[4])
+		}
+	}
+	return mounts
+}
+
+func ip(t *testing.T, args ...string) {
+	t.Helper()
+	if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+		t.Fatalf("ip %s: %v: %s", strings.Join(args, " "), err, out)
+	}
+}
+
+// process is a program that runs in the background.
+type process struct {
+	*os.Process
+	exited chan struct{}
+}
+
+func (e *Engine) spawn(t *testing.T, name string, args ...string) *process {
+	t.Helper()
+	// Not the test's context: it has to outlive it to clean up.
+	cmd := exec.Command(name, args...)
+	cmd.Stdout, cmd.Stderr = e.log, e.log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p := &process{cmd.Process, make(chan struct{})}
+	go func() { _ = cmd.Wait(); close(p.exited) }()
+	return p
+}
+
+// end asks the process to end, and makes it.
+func (p *process) end() {
+	if p == nil {
+		return
+	}
+	_ = p.Signal(syscall.SIGTERM)
+	select {
+	case <-p.exited:
+	case <-time.After(30 * time.Second):
+		_ = p.Kill()
+		<-p.exited
+	}
+}

@@ -1,10 +1,7 @@
 package test
 
 import (
-	"archive/tar"
-	"bytes"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,7 +12,6 @@ import (
 	"testing"
 
 	"github.com/docker/docker/api/types/container"
-	"github.com/docker/docker/api/types/image"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rackdns/rackdns/internal/registry/etcdtest"
@@ -54,40 +50,6 @@ func addLibraries(files map[string]string, program string) {
 			files[strings.TrimPrefix(lib, "/")] = lib
 		}
 	}
-}
-
-// importImage imports an image that holds these files, by their places in it.
-func importImage(ref string, files map[string]string, changes ...string) (string, error) {
-	var archive bytes.Buffer
-	w := tar.NewWriter(&archive)
-	for name, from := range files {
-		content, err := os.ReadFile(from)
-		if err != nil {
-			return "", err
-		}
-		if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Size: int64(len(content))}); err != nil {
-			return "", err
-		}
-		if _, err := w.Write(content); err != nil {
-			return "", err
-		}
-	}
-	if err := w.Close(); err != nil {
-		return "", err
-	}
-	cli, err := newEngine()
-	if err != nil {
-		return "", err
-	}
-	defer cli.Close()
-	out, err := cli.ImageImport(runContext(), image.ImportSource{Source: &archive, SourceName: "-"}, ref,
-		image.ImportOptions{Changes: append(changes, "LABEL "+label+"="+runID)})
-	if err != nil {
-		return "", fmt.Errorf("importing %s: %w", ref, err)
-	}
-	defer out.Close()
-	_, err = io.Copy(io.Discard, out)
-	return ref, err
 }
 
 // lookups runs a container of an app that looks up names by its C library, and

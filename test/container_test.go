@@ -1,68 +1,23 @@
 package test
 
 import (
-	"archive/tar"
-	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
-	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/client"
 	"github.com/docker/docker/pkg/stdcopy"
 	"github.com/docker/go-connections/nat"
 )
-
-// testImage imports the image that the tests' containers run: one file.
-var testImage = sync.OnceValues(func() (string, error) {
-	ref := "rackdns-test-container:" + runID
-	path, err := containerBinary()
-	if err != nil {
-		return "", err
-	}
-	program, err := os.ReadFile(path)
-	if err != nil {
-		return "", err
-	}
-	var files bytes.Buffer
-	w := tar.NewWriter(&files)
-	if err := w.WriteHeader(&tar.Header{Name: "container", Mode: 0o755, Size: int64(len(program))}); err != nil {
-		return "", err
-	}
-	if _, err := w.Write(program); err != nil {
-		return "", err
-	}
-	if err := w.Close(); err != nil {
-		return "", err
-	}
-	cli, err := newEngine()
-	if err != nil {
-		return "", err
-	}
-	defer cli.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), engineTimeout)
-	defer cancel()
-	out, err := cli.ImageImport(ctx, image.ImportSource{Source: &files, SourceName: "-"}, ref,
-		image.ImportOptions{Changes: []string{`ENTRYPOINT ["/container"]`, "LABEL " + label + "=" + runID}})
-	if err != nil {
-		return "", fmt.Errorf("importing %s: %w", ref, err)
-	}
-	defer out.Close()
-	_, err = io.Copy(io.Discard, out)
-	return ref, err
-})
 
 // spec says what container to start.
 type spec struct {

@@ -22,6 +22,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
+	"github.com/rackdns/rackdns/internal/dockerclient/dockertest"
 	"github.com/rackdns/rackdns/internal/registry"
 	"github.com/rackdns/rackdns/internal/registry/etcdtest"
 )
@@ -29,16 +30,20 @@ import (
 // soakServices is among how many services the containers are spread.
 const soakServices = 5
 
-// soakLabel marks the containers of one soak.
-const soakLabel = "rackdns.test.soak"
+// On the soak's own engine.
+const (
+	soakImage = "rackdns-test-container"
+	soakApp   = "soak"
+)
 
 // soak starts and ends containers of one app at random.
 type soak struct {
 	t      *testing.T
+	engine *dockertest.Engine
 	cli    *client.Client
 	rack   *rack
-	bridge *bridge
-	app    string
+	// flooded is the container of another app whose events are the flood.
+	flooded string
 	// slots are the containers that nobody does anything to.
 	slots chan *slot
 
@@ -68,13 +73,24 @@ func TestSoak(t *testing.T) {
 	} else if testing.Short() {
 		t.Skip("takes 20 s")
 	}
-	at := etcdtest.FreeAddr(t)
-	b := newBridge(t)
-	s := &soak{
-		t: t, cli: engine(t), rack: startRack(t, b, "--http", at), bridge: b,
-		app: unique("soak"), slots: make(chan *slot, containers),
+	engine(t)
+	// One of its own: what is so beaten may have to be started again.
+	private := dockertest.New(t)
+	files, entrypoint, err := testFiles()
+	if err == nil {
+		err = importInto(private.Client, soakImage, files, entrypoint)
 	}
-	t.Cleanup(s.clear)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := etcdtest.FreeAddr(t)
+	s := &soak{
+		t: t, engine: private, cli: private.Client, slots: make(chan *slot, containers),
+		rack: startRack(t, nil, "--http", at, "--docker", private.Host(), "--host-address", private.Gateway.String()),
+	}
+	if s.flooded, err = s.start(t.Context(), "flooded", "web", false); err != nil {
+		t.Fatal(err)
+	}
 	for n := range containers {
 		s.slots <- &slot{service: fmt.Sprint("s", n%soakServices), published: n%3 == 0}
 	}
@@ -106,7 +122,6 @@ func (s *soak) trouble(length time.Duration, hands int, least total) {
 	s.t.Helper()
 	ctx, cancel := context.WithCancel(s.t.Context())
 	defer cancel()
-	flooded := start(s.t, spec{app: s.app + "-flooded", service: "web", network: s.bridge})
 	var wg sync.WaitGroup
 	for range hands {
 		wg.Go(func() {
@@ -129,7 +144,7 @@ func (s *soak) trouble(length time.Duration, hands int, least total) {
 				return
 			case <-tick.C:
 			}
-			_, err := flooded.cli.ContainerExecCreate(ctx, flooded.id, container.ExecOptions{Cmd: []string{"/container", "-help"}})
+			_, err := s.cli.ContainerExecCreate(ctx, s.flooded, container.ExecOptions{Cmd: []string{"/container", "-help"}})
 			if err == nil {
 				s.execs.Add(1)
 			}
@@ -151,7 +166,9 @@ func (s *soak) act(c *slot) error {
 	ctx, cancel := context.WithTimeout(context.Background(), engineTimeout)
 	defer cancel()
 	if c.id == "" {
-		return s.make(ctx, c)
+		var err error
+		c.id, err = s.start(ctx, soakApp, c.service, c.published)
+		return err
 	}
 	state, err := s.cli.ContainerInspect(ctx, c.id)
 	if err != nil {
@@ -182,45 +199,18 @@ func (s *soak) act(c *slot) error {
 	return err
 }
 
-// make makes and starts a container. One in three publishes its port.
-func (s *soak) make(ctx context.Context, c *slot) error {
-	ref, err := testImage()
-	if err != nil {
-		return err
-	}
+// start makes and starts a container, and returns its ID also if only the
+// latter failed.
+func (s *soak) start(ctx context.Context, app, service string, published bool) (id string, err error) {
 	made, err := s.cli.ContainerCreate(ctx, &container.Config{
-		Image: ref, ExposedPorts: nat.PortSet{"3000/tcp": {}},
-		Labels: map[string]string{label: runID, soakLabel: s.app, "rackdns.app": s.app, "rackdns.service": c.service},
-	}, &container.HostConfig{NetworkMode: container.NetworkMode(s.bridge.name), PublishAllPorts: c.published}, nil, nil, unique("rackdns-test-soak"))
+		Image: soakImage, ExposedPorts: nat.PortSet{"3000/tcp": {}},
+		Labels: map[string]string{"rackdns.app": app, "rackdns.service": service},
+	}, &container.HostConfig{PublishAllPorts: published}, nil, nil, "")
 	if err != nil {
-		return err
+		return "", err
 	}
-	c.id = made.ID
 	s.starts.Add(1)
-	return s.cli.ContainerStart(ctx, c.id, container.StartOptions{})
-}
-
-func (s *soak) list(ctx context.Context, all bool) ([]container.Summary, error) {
-	return s.cli.ContainerList(ctx, container.ListOptions{All: all, Filters: filters.NewArgs(filters.Arg("label", soakLabel+"="+s.app))})
-}
-
-// clear removes all containers, also when the test failed halfway.
-func (s *soak) clear() {
-	ctx, cancel := context.WithTimeout(context.Background(), engineTimeout)
-	defer cancel()
-	list, err := s.list(ctx, true)
-	if err != nil {
-		s.t.Error(err)
-	}
-	var removing sync.WaitGroup
-	for _, c := range list {
-		removing.Go(func() {
-			if err := s.cli.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: true}); err != nil {
-				s.t.Errorf("removing container %.12s: %v", c.ID, err)
-			}
-		})
-	}
-	removing.Wait()
+	return made.ID, s.cli.ContainerStart(ctx, made.ID, container.StartOptions{})
 }
 
 // agree compares what `docker ps`, the registry and DNS say, container by
@@ -228,15 +218,15 @@ func (s *soak) clear() {
 func (s *soak) agree() error {
 	ctx, cancel := context.WithTimeout(context.Background(), engineTimeout)
 	defer cancel()
-	list, err := s.list(ctx, false)
+	list, err := s.cli.ContainerList(ctx, container.ListOptions{Filters: filters.NewArgs(filters.Arg("label", "rackdns.app="+soakApp))})
 	if err != nil {
 		return err
 	}
 	running := map[string]string{}
 	for _, c := range list {
-		end := netip.AddrPortFrom(netip.MustParseAddr(c.NetworkSettings.Networks[s.bridge.name].IPAddress), 3000)
+		end := netip.AddrPortFrom(netip.MustParseAddr(c.NetworkSettings.Networks["bridge"].IPAddress), 3000)
 		if n := slices.IndexFunc(c.Ports, func(p container.Port) bool { return p.PublicPort != 0 }); n >= 0 {
-			end = netip.AddrPortFrom(s.bridge.gateway, c.Ports[n].PublicPort)
+			end = netip.AddrPortFrom(s.engine.Gateway, c.Ports[n].PublicPort)
 		}
 		running[c.ID[:12]] = c.Labels["rackdns.service"] + " at " + end.String()
 	}
@@ -286,7 +276,7 @@ func (s *soak) registered(ctx context.Context) (map[string]bool, error) {
 		if err != nil {
 			return nil, err
 		}
-		if i.App == s.app {
+		if i.App == soakApp {
 			ids[i.ID] = i.Serving()
 		}
 	}
@@ -298,7 +288,7 @@ func (s *soak) told() (map[string]string, error) {
 	all := map[string]string{}
 	for n := range soakServices {
 		service := fmt.Sprint("s", n)
-		name := s.rack.service(service, s.app)
+		name := s.rack.service(service, soakApp)
 		m, err := ask(s.rack.dns, "tcp", name, dns.TypeSRV)
 		if err != nil {
 			return nil, err

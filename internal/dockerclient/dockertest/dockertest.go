@@ -2,16 +2,16 @@
 package dockertest
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/rand"
+	_ "embed" // for the janitor
+	"io"
 	mathrand "math/rand/v2"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -43,6 +43,10 @@ type Engine struct {
 	log    *os.File
 	// containerd is a process of its own, as where systemd starts both.
 	containerd, dockerd *process
+	// janitor cleans up after the engine as soon as inUse is closed, which it is
+	// also by the death of the test.
+	janitor *process
+	inUse   io.Closer
 }
 
 // New starts an engine of which nothing is left when the test ends. It skips the
@@ -50,7 +54,7 @@ type Engine struct {
 // 1.
 func New(t *testing.T) *Engine {
 	t.Helper()
-	for _, tool := range []string{"dockerd", "containerd", "ip"} {
+	for _, tool := range []string{"dockerd", "containerd", "ip", "pgrep"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			SkipOrFail(t, err.Error())
 		}
@@ -67,6 +71,7 @@ func New(t *testing.T) *Engine {
 	gateway := netip.AddrFrom4([4]byte{198, 18, byte(mathrand.N(256)), 1})
 	e := &Engine{dir: dir, bridge: "rd" + strings.ToLower(rand.Text()[:8]), Gateway: gateway, log: log}
 	t.Cleanup(func() { e.end(t) })
+	e.hire(t)
 	if e.Client, err = dockerclient.Dial(e.Host()); err == nil {
 		err = client.WithTimeout(CallLimit)(e.Client)
 	}
@@ -215,16 +220,20 @@ func (e *Engine) end(t *testing.T) {
 		}
 		_ = e.Client.Close()
 	}
-	e.dockerd.end()
-	e.containerd.end()
-	e.killShims(t)
-	_ = e.log.Close()
-	for _, m := range slices.Backward(mountsBelow(t, e.dir)) {
-		if err := syscall.Unmount(m, syscall.MNT_DETACH); err != nil {
-			t.Errorf("unmount %s: %v", m, err)
+	if e.janitor != nil {
+		_ = e.inUse.Close()
+		<-e.janitor.exited
+		if !e.janitor.state.Success() {
+			t.Errorf("cleaning up after the private Docker Engine: %v\n%s", e.janitor.state, &e.janitor.out)
 		}
 	}
-	_ = exec.Command("ip", "link", "delete", e.bridge).Run()
+	for _, p := range []*process{e.dockerd, e.containerd} {
+		if p != nil {
+			_ = p.Kill() // in case that the janitor failed
+			<-p.exited
+		}
+	}
+	_ = e.log.Close()
 }
 
 // removeAll has the engine remove what it can; end kills the rest.
@@ -266,21 +275,6 @@ func (e *Engine) killShims(t *testing.T) {
 	}
 }
 
-func mountsBelow(t *testing.T, dir string) []string {
-	t.Helper()
-	b, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		t.Error(err)
-	}
-	var mounts []string
-	for s := bufio.NewScanner(bytes.NewReader(b)); s.Scan(); {
-		if fields := strings.Fields(s.Text()); len(fields) > 4 && strings.HasPrefix(fields[4], dir+"/") {
-			mounts = append(mounts, fields[4])
-		}
-	}
-	return mounts
-}
-
 func ip(t *testing.T, args ...string) {
 	t.Helper()
 	if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
@@ -288,35 +282,58 @@ func ip(t *testing.T, args ...string) {
 	}
 }
 
+// janitor is what cleans up after an engine.
+//
+//go:embed janitor.sh
+var janitor string
+
+// hire starts the janitor.
+func (e *Engine) hire(t *testing.T) {
+	t.Helper()
+	waits, inUse, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer waits.Close()
+	cmd := exec.Command("sh", "-c", janitor, "janitor.sh", e.dir, e.bridge)
+	cmd.Stdin = waits
+	// An interrupt from the terminal is for the tests.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	p := new(process)
+	cmd.Stdout, cmd.Stderr = &p.out, &p.out
+	p.start(t, cmd)
+	e.inUse, e.janitor = inUse, p
+}
+
 // process is a program that runs in the background.
 type process struct {
 	*os.Process
 	exited chan struct{}
+	// state and out, if it was asked for, are there once it has exited.
+	state *os.ProcessState
+	out   bytes.Buffer
 }
 
-func (e *Engine) spawn(t *testing.T, name string, args ...string) *process {
+// start starts a program that outlives the test's context, to be cleaned up
+// after.
+func (p *process) start(t *testing.T, cmd *exec.Cmd) {
 	t.Helper()
-	// Not the test's context: it has to outlive it to clean up.
-	cmd := exec.Command(name, args...)
-	cmd.Stdout, cmd.Stderr = e.log, e.log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	p := &process{cmd.Process, make(chan struct{})}
-	go func() { _ = cmd.Wait(); close(p.exited) }()
-	return p
+	p.Process, p.exited = cmd.Process, make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // the result is in cmd.ProcessState
+		p.state = cmd.ProcessState
+		close(p.exited)
+	}()
 }
 
-// end asks the process to end, and makes it.
-func (p *process) end() {
-	if p == nil {
-		return
-	}
-	_ = p.Signal(syscall.SIGTERM)
-	select {
-	case <-p.exited:
-	case <-time.After(30 * time.Second):
-		_ = p.Kill()
-		<-p.exited
-	}
+// spawn starts a part of the engine, which logs to its file.
+func (e *Engine) spawn(t *testing.T, name string, args ...string) *process {
+	t.Helper()
+	p, cmd := new(process), exec.Command(name, args...)
+	cmd.Stdout, cmd.Stderr = e.log, e.log
+	p.start(t, cmd)
+	return p
 }

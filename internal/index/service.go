@@ -11,9 +11,9 @@ import (
 
 // Service is a named component of an app, with all that askers can get of it.
 //
-// In most services whoever asks gets the same: all instances, which are few.
-// These take two lines of the cache here, with hardly a pointer for the garbage
-// collector to follow, and the others have more elsewhere.
+// In most services on other nodes whoever asks gets the same: all instances,
+// which are few. These take two lines of the cache here, with hardly a pointer
+// for the garbage collector to follow, and the others have more elsewhere.
 type Service struct {
 	// few are the endpoints that an asker gets of whom nothing is known, told
 	// of them, unless they have no room here.
@@ -51,11 +51,6 @@ func (v *Service) settle(r *rules) {
 	if m.declared == nil && m.views.local == nil && int(v.told) == len(m.instances) {
 		v.more = nil
 	}
-}
-
-// alike reports whether everybody gets the endpoints of few.
-func (v *Service) alike() bool {
-	return v.more == nil || v.more.views.local == nil && len(v.more.views.outside) == int(v.told)
 }
 
 // copy returns a copy to be changed, whose views are yet to be worked out.

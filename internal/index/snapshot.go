@@ -81,6 +81,10 @@ type Asker struct {
 // node's.
 func (a Asker) Instance() *Instance { return a.instance }
 
+// near reports whether there may be endpoints that the asker reaches and others
+// don't.
+func (a Asker) near() bool { return a.onNode || len(a.networks) > 0 }
+
 // OnNode reports whether the asker is the node itself.
 func (a Asker) OnNode() bool { return a.onNode }
 

@@ -70,6 +70,8 @@ type InstanceDecoder struct{ instance Instance }
 // Decode is DecodeInstance, whose result holds until the next call.
 func (d *InstanceDecoder) Decode(k Key, value []byte) (*Instance, error) {
 	i := &d.instance
+	// What was in the slices before is overwritten, field by field: version 2 of
+	// encoding/json empties an element first, version 1 doesn't.
 	*i = Instance{Weight: DefaultWeight, Ports: i.Ports[:0], Networks: i.Networks[:0]}
 	if err := decode(value, i); err != nil {
 		return nil, err

@@ -14,7 +14,7 @@ func TestInstanceDecoderKeepsNothing(t *testing.T) {
 	key := Key{Kind: KindInstance, Owner: "n", Name: "a"}
 	full := `{"id":"a","node":"n","app":"shop","service":"web","namespace":"ns","status":"running","health":"healthy","image":"i","release":"r","command":"c",` +
 		`"weight":7,"priority":3,"draining":true,"address":"host","host":"10.0.0.1","started":"2026-01-02T03:04:05Z","observed":"2026-01-02T03:04:05Z",` +
-		`"tags":{"a":"b"},"links":["db"],"ports":[{"name":"http","protocol":"tcp","container":3000,"bindings":[{"ip":"10.0.0.1","port":40000}]},` +
+		`"tags":{"a":"b"},"links":["db"],"connect":{"8080":"db.shop"},"resource":{"name":"db","type":"postgres"},"ports":[{"name":"http","protocol":"tcp","container":3000,"bindings":[{"ip":"10.0.0.1","port":40000}]},` +
 		`{"name":"dns","protocol":"udp","container":53}],"networks":[{"id":"x","name":"red","scope":"local","ipv4":"172.17.0.2"},{"id":"y","name":"blue","ipv6":"fd00::1"}]}`
 	values := []string{
 		full,

@@ -243,3 +243,6 @@ func (cfg Config) key() string {
 		[]string{r.Username, r.PasswordFile, r.CertFile, r.KeyFile, r.CAFile, r.Prefix, r.Rack, o.Node, o.Address, "endpoints"},
 		r.Endpoints, []string{"routable"}, o.Routable), "\x00")
 }
+
+// Tick implements registry.Handler.
+func (h *handler) Tick(time.Time) {}

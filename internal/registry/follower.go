@@ -62,6 +62,18 @@ type Handler interface {
 	Update(entries []Entry)
 	// Current says that all changes up to revision have been handed over.
 	Current(revision int64)
+	// Tick is called about once a second for what a time decides, also while
+	// the registry is out of reach.
+	Tick(now time.Time)
+}
+
+// Position is how far a [Follower] has read, in which history.
+type Position struct {
+	// Revision is 0 if nothing was read yet.
+	Revision int64
+	// Cluster, Term and the last change tell the history from another one.
+	Cluster, Term uint64
+	Last          Entry
 }
 
 // Follower keeps a Handler equal to the registry.
@@ -77,6 +89,7 @@ type Follower struct {
 	cluster uint64
 	term    uint64
 	last    Entry
+	ticked  time.Time
 	// watched says that there was a watch since the last list.
 	watched bool
 	reset   bool
@@ -90,6 +103,30 @@ func NewFollower(c *Client, handler Handler, log *slog.Logger) *Follower {
 	relists.WithLabelValues(c.layout.Rack())
 	watches.WithLabelValues(c.layout.Rack())
 	return &Follower{client: c, handler: handler, log: log.With("rack", c.layout.Rack())}
+}
+
+// Position returns how far the handler has been told. Only the handler's own
+// methods may call it, since they are called by the goroutine that moves it.
+func (f *Follower) Position() Position {
+	return Position{Revision: f.rev, Cluster: f.cluster, Term: f.term, Last: f.last}
+}
+
+// Resume says, before Run, that the handler knows everything up to p already.
+// If the registry that is found then has another history, the first list is
+// announced as a reset.
+func (f *Follower) Resume(p Position) {
+	f.rev, f.cluster, f.term, f.last = p.Revision, p.Cluster, p.Term, p.Last
+}
+
+// tickInterval is the least time between two ticks.
+const tickInterval = time.Second
+
+// tick calls the handler's Tick if it is due.
+func (f *Follower) tick() {
+	if now := time.Now(); now.Sub(f.ticked) >= tickInterval {
+		f.ticked = now
+		f.handler.Tick(now)
+	}
 }
 
 // Run lists and watches until ctx ends. It retries for ever: a registry out of
@@ -107,6 +144,7 @@ func (f *Follower) Run(ctx context.Context) {
 			wait.Reset()
 		}
 		f.noteDown(ctx, err)
+		f.tick()
 		select {
 		case <-ctx.Done():
 		case <-time.After(wait.NextBackOff()):

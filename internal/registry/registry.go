@@ -132,6 +132,8 @@ type Node struct {
 	// Engine is the Docker Engine's ID, by which a node recognises its own
 	// keys after a restart.
 	Engine string `json:"engine"`
+	// Boot is the ID of the host's present boot: no container outlives that.
+	Boot string `json:"boot,omitempty"`
 	// Addresses are the node's own: first the one that others reach it by.
 	Addresses []netip.Addr `json:"addresses"`
 	Version   string       `json:"version"`
@@ -139,6 +141,9 @@ type Node struct {
 	// Draining says that the node was told to hand over: its agent registers
 	// nothing until it is told otherwise or has been away for a lease.
 	Draining bool `json:"draining"`
+	// Listed says that the agent has written all that runs on the node since
+	// it put this key there: what is missing then doesn't run.
+	Listed bool `json:"listed,omitempty"`
 }
 
 // Service is a declared service: it exists in DNS, without an instance too.

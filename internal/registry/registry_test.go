@@ -101,6 +101,8 @@ func (p *picture) List(entries []registry.Entry) {
 
 func (p *picture) Past(_, _ registry.Entry) bool { return true }
 
+func (p *picture) Tick(time.Time) {}
+
 func (p *picture) EndList(int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -128,6 +128,7 @@ func (w *watch) run(ctx context.Context) error {
 			// Now, since taking it in may have taken long.
 			w.heard = time.Now()
 		case <-tick.C:
+			w.f.tick()
 			if time.Since(w.heard) > silence {
 				return errSilent
 			}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/netip"
 	"reflect"
 	"strings"
 	"unicode"
@@ -249,49 +248,22 @@ func (n *Network) check() error {
 		return fmt.Errorf("network %s: has no ID", Quote(n.Name))
 	}
 	if n.IPv4.IsValid() {
-		if err := CheckAddr("ipv4", n.IPv4); err != nil {
-			return err
-		}
 		if !n.IPv4.Is4() {
 			return fmt.Errorf("ipv4 %s: is not IPv4", n.IPv4)
 		}
-	}
-	if n.IPv6.IsValid() {
-		if err := CheckAddr("ipv6", n.IPv6); err != nil {
+		if err := CheckAddr("ipv4", n.IPv4); err != nil {
 			return err
 		}
+	}
+	if n.IPv6.IsValid() {
 		if !n.IPv6.Is6() {
 			return fmt.Errorf("ipv6 %s: is not IPv6", n.IPv6)
 		}
+		if err := CheckAddr("ipv6", n.IPv6); err != nil {
+			return err
+		}
 	}
 	return nil
-}
-
-// CheckAddr refuses every address that would send an asker to itself or to
-// nobody: DNS is no way to reach another host's loopback.
-func CheckAddr(what string, a netip.Addr) error {
-	why := ""
-	switch {
-	case !a.IsValid():
-		return fmt.Errorf("%s: is empty", what)
-	case a.Zone() != "":
-		why = "has a zone"
-	case a.Is4In6():
-		why = "is IPv4 in disguise"
-	case a.IsUnspecified():
-		why = "is unspecified"
-	case a.IsLoopback():
-		why = "is a loopback address"
-	case a.IsMulticast():
-		why = "is a multicast address"
-	case a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
-		why = "is the broadcast address"
-	case a.Is6() && a.IsLinkLocalUnicast():
-		why = "is link-local and means nothing without a zone"
-	default:
-		return nil
-	}
-	return fmt.Errorf("%s %s: %s", what, a, why)
 }
 
 // Check returns an error that names the first thing wrong with the service.
@@ -324,8 +296,9 @@ func (r *Resource) Check() error {
 	if err := CheckLabel("resource", r.Name); err != nil {
 		return err
 	}
-	if ip, err := netip.ParseAddr(r.Host); err == nil {
-		if err := CheckAddr("host", ip); err != nil {
+	// One that nobody knows the place of has none.
+	if r.Host != "" {
+		if err := CheckHost("host", r.Host); err != nil {
 			return err
 		}
 	}

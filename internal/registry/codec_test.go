@@ -104,7 +104,7 @@ func TestDecodeInstanceRefuses(t *testing.T) {
 		{"priority", `65536`, "priority 65536"},
 		{"host", `"127.0.0.1"`, "loopback"},
 		{"host", `"::1"`, "loopback"},
-		{"host", `"::ffff:127.0.0.1"`, "IPv4 in disguise"},
+		{"host", `"::ffff:127.0.0.1"`, "IPv4-mapped"},
 		{"host", `"fe80::1%eth0"`, "zone"},
 		{"host", `"fe80::1"`, "link-local"},
 		{"host", `"here"`, "not the JSON"},
@@ -231,4 +231,61 @@ func FuzzDecode(f *testing.F) {
 			t.Errorf("decoded, but not after encoding: %v", err)
 		}
 	})
+}
+
+// What only looks like an address or a host leads nobody anywhere.
+func TestCheckHost(t *testing.T) {
+	for _, tc := range []struct{ host, want string }{
+		{"10.0.2.10", ""},
+		{"fd00::2", ""},
+		{"2002:cb00:7101::1", ""},
+		{"64:ff9b::203.0.113.1", ""},
+		{"64:ff9b:1:c000:201::", ""},
+		{"db.example.com", ""},
+		{"db.example.com.", ""},
+		{"DB_1.example.com", ""},
+		{"3485248b1d18", ""},
+		{"123456789012", ""},
+		{"rds.example.4you", ""},
+		{strings.Repeat(strings.Repeat("a", 62)+".", 4) + "x", ""},
+		{"", "is empty"},
+		{".", "is empty"},
+		{"a..b", "empty label"},
+		{".a", "empty label"},
+		{"a b", "neither an address nor a host name"},
+		{"-a.example.com", "neither an address nor a host name"},
+		{"münchen.example", "neither an address nor a host name"},
+		{strings.Repeat("a", 64) + ".example", "neither an address nor a host name"},
+		{strings.Repeat(strings.Repeat("a", 63)+".", 4) + "x", "longer than 253"},
+		{"10.0.0.1:5432", "has a field of its own"},
+		{"[fd00::2]:5432", "has a field of its own"},
+		{"db.example.com:5432", "neither an address nor a host name"},
+		{"postgres://db.example.com", "is a URL"},
+		{"10.0.3.300", "is no IP address"},
+		{"10.0.3", "is no IP address"},
+		{"localhost", "is whoever asks"},
+		{"LocalHost.", "is whoever asks"},
+		{"db.localhost", "is whoever asks"},
+		{"127.0.0.1", "loopback"},
+		{"0.1.2.3", "0.0.0.0/8"},
+		{"250.0.0.1", "240.0.0.0/4"},
+		{"255.255.255.255", "broadcast"},
+		{"64:ff9b::7f00:1", "stands for 127.0.0.1"},
+		{"64:ff9b::", "stands for 0.0.0.0"},
+		{"2002:7f00:1::1", "stands for 127.0.0.1"},
+		{"2002:e000:1::1", "multicast"},
+		{"::127.0.0.1", "stands for 127.0.0.1"},
+		{"::2", "0.0.0.0/8"},
+		{"fe80::1", "link-local"},
+	} {
+		err := CheckHost("host", tc.host)
+		switch {
+		case tc.want == "" && err != nil:
+			t.Errorf("%q: %v", tc.host, err)
+		case tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)):
+			t.Errorf("%q: %v, want %q", tc.host, err, tc.want)
+		case err != nil && strings.Contains(err.Error(), "\n"):
+			t.Errorf("%q: more than a line: %v", tc.host, err)
+		}
+	}
 }

@@ -134,8 +134,6 @@ func (r *Result) setHost(res *index.Resource) {
 		r.Host = &Host{Address: res.Addr, Port: res.Port}
 	case outside != "":
 		r.Host = &Host{CNAME: outside, Port: res.Port}
-	case res.Host != "":
-		r.Remark = fmt.Sprintf("its host is neither an address, an instance nor a name: %q", res.Host)
 	}
 }
 

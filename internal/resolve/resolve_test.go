@@ -115,8 +115,6 @@ func TestNames(t *testing.T) {
 		{"far", "far.shop.acme.convox service"},
 		{"_80._tcp.far.shop", "_80._tcp.far.shop.acme.convox port"},
 		{"abcd00000002.far.shop", "abcd00000002.far.shop.acme.convox instance"},
-		{"odd.resource.shop", `odd.resource.shop.acme.convox resource its host is neither an address, an instance nor a name: "not a host"`},
-		{"redis.shop", `redis.shop.acme.convox resource its host is neither an address, an instance nor a name: "not a host"`},
 		{"shop.acme.convox", "shop.acme.convox empty only names below it have addresses"},
 		{"acme.convox.", "acme.convox empty only names below it have addresses"},
 		{"ns.dns.acme.convox", "ns.dns.acme.convox empty is the DNS server itself"},

@@ -1,7 +1,6 @@
 package resource
 
 import (
-	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -39,31 +38,10 @@ func Locate(rawURL string) (host string, port uint16) {
 		number = defaultPort(scheme)
 	}
 	n, err := strconv.ParseUint(number, 10, 16)
-	if err != nil && number != "" || !isHost(rest) {
+	if err != nil && number != "" || registry.CheckHost("host", rest) != nil {
 		return "", 0
 	}
 	return strings.ToLower(rest), uint16(n)
-}
-
-func isHost(s string) bool {
-	if ip, err := netip.ParseAddr(s); err == nil {
-		return registry.CheckAddr("host", ip) == nil
-	}
-	if s == "localhost" {
-		// Of whoever asks, which is not what was meant.
-		return false
-	}
-	s = strings.ToLower(strings.TrimSuffix(s, "."))
-	if len(s) > 253 {
-		return false
-	}
-	for l := range strings.SplitSeq(s, ".") {
-		// Underscores occur in outside names.
-		if !registry.IsLabel(strings.ReplaceAll(l, "_", "x")) {
-			return false
-		}
-	}
-	return true
 }
 
 func defaultPort(scheme string) string {

@@ -98,7 +98,7 @@ func TestNames(t *testing.T) {
 			Extra:  rrs(test.AAAA("mysql-tiger.shop.acme.convox. 5 IN AAAA 2001:db8:9::3"))}},
 		{"outside host", test.Case{Qname: "mail.resource.shop.acme.convox.", Qtype: dns.TypeA, Answer: rrs(test.CNAME("mail.resource.shop.acme.convox. 5 IN CNAME mx.example.com."))}},
 		{"outside host's port", test.Case{Qname: "mail.resource.shop.acme.convox.", Qtype: dns.TypeSRV, Answer: rrs(test.SRV("mail.resource.shop.acme.convox. 5 IN SRV 0 1 25 mx.example.com."))}},
-		{"host that is no host", test.Case{Qname: "odd.resource.shop.acme.convox.", Qtype: dns.TypeA, Ns: testSOA}},
+		{"host that is no host", test.Case{Qname: "odd.resource.shop.acme.convox.", Qtype: dns.TypeA, Rcode: dns.RcodeNameError, Ns: testSOA}},
 		{"app", test.Case{Qname: "shop.acme.convox.", Qtype: dns.TypeA, Ns: testSOA}},
 		{"no such app", test.Case{Qname: "web.nothing.acme.convox.", Qtype: dns.TypeA, Rcode: dns.RcodeNameError, Ns: testSOA}},
 		{"wildcard", test.Case{Qname: "*.shop.acme.convox.", Qtype: dns.TypeA, Rcode: dns.RcodeNameError, Ns: testSOA}},

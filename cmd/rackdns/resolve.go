@@ -187,8 +187,8 @@ func addInstance(t *table, i *resolve.Instance) {
 		return
 	}
 	why := i.Why
-	if len(i.Unpublished) > 0 {
-		why += ", but for " + strings.Join(i.Unpublished, ", ")
+	for _, p := range i.Unreachable {
+		why += ", but for " + p.Port + ", which " + p.Why
 	}
 	for _, e := range i.Endpoints {
 		where, port := e.Address.String(), e.Protocol

@@ -83,11 +83,12 @@ func process(i *index.Instance) Process {
 
 // host returns where the ports are, else where the node is, if that is known.
 func host(i *index.Instance) string {
+	if at, _ := i.Published(); at.IsValid() {
+		return at.String()
+	}
 	node := i.Host()
-	for _, addrs := range []*index.Addrs{i.Published(), &node} {
-		if all := addrs.All(); len(all) > 0 {
-			return all[0].String()
-		}
+	if all := node.All(); len(all) > 0 {
+		return all[0].String()
 	}
 	return ""
 }
@@ -99,11 +100,10 @@ func published(i *index.Instance) []string {
 	if !i.Serving() {
 		return all
 	}
-	ports := i.Ports()
-	for n := range ports {
-		p := &ports[n]
-		s := fmt.Sprintf("%d:%d", p.Host, p.Container)
-		if p.Host != 0 && !slices.Contains(all, s) {
+	_, numbers := i.Published()
+	for n, p := range i.Ports() {
+		s := fmt.Sprintf("%d:%d", numbers[n], p.Container)
+		if numbers[n] != 0 && !slices.Contains(all, s) {
 			all = append(all, s)
 		}
 	}

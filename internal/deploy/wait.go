@@ -64,7 +64,7 @@ func registeredBy(s *index.Snapshot, rack, engine string) (*registry.Node, error
 
 // instance returns what the index knows of a container, nil if nothing.
 func instance(s *index.Snapshot, app, service, id string) *index.Instance {
-	m := s.Lookup(service+"."+app, index.Asker{})
+	m := s.Lookup(service+"."+app, index.Stranger())
 	if m.Service == nil || m.Service.App() != app {
 		return nil
 	}

@@ -134,7 +134,7 @@ func releaseOf(s *index.Snapshot, app, service string) string {
 }
 
 func instancesOf(s *index.Snapshot, app, service string) []*index.Instance {
-	if v := s.Lookup(service+"."+app, index.Asker{}).Service; v != nil {
+	if v := s.Lookup(service+"."+app, index.Stranger()).Service; v != nil {
 		return v.Instances()
 	}
 	return nil
@@ -177,7 +177,7 @@ func hostEndpoint(s *index.Snapshot, app, service string, port uint16) (netip.Ad
 		first   uint16
 		serving int
 	)
-	m := s.Lookup(service+"."+app, index.Asker{})
+	m := s.Lookup(service+"."+app, index.Stranger())
 	if m.Service != nil {
 		for _, i := range m.Service.Instances() {
 			if i.Serving() {
@@ -209,7 +209,7 @@ func hostEndpoint(s *index.Snapshot, app, service string, port uint16) (netip.Ad
 // publishedAt returns where an endpoint has published a port of its container.
 func publishedAt(e *index.Endpoint, port uint16) (netip.AddrPort, bool) {
 	addrs := e.All()
-	if e.Network() != nil || len(addrs) == 0 {
+	if e.Network() != "" || len(addrs) == 0 {
 		return netip.AddrPort{}, false
 	}
 	ports := e.Ports()

@@ -141,8 +141,7 @@ func BenchmarkCollection(b *testing.B) {
 // BenchmarkList is what a first sync costs the index for each instance, with
 // the decoding, on all processors.
 func BenchmarkList(b *testing.B) {
-	// Not yet a large rack, which gives memory back after a list.
-	const services = largeRack/3 - 1
+	const services = 7_000
 	var entries []registry.Entry
 	for s := range services {
 		for n := range 3 {

@@ -4,10 +4,10 @@ import (
 	"log/slog"
 	"maps"
 	"net/netip"
-	"runtime"
 	"slices"
 	"time"
 
+	"github.com/rackdns/rackdns/internal/reach"
 	"github.com/rackdns/rackdns/internal/registry"
 )
 
@@ -19,24 +19,19 @@ type builder struct {
 	log    *slog.Logger
 	owner  owner
 
-	services  directory
+	services  pairs[string, *Service]
 	apps      pairs[string, *App]
 	rack      pairs[string, *Resource]
 	addresses pairs[netip.Addr, *place]
 	nodes     map[string]*registry.Node
 	namespaces
 	supplies
-	// dirty are the services whose views are to be worked out again.
-	dirty map[*Service]struct{}
 
 	// instances holds what is registered; the other kinds are few and have
 	// what they need in records.
-	instances table
-	slabs     *slabs
-	// arenas are where instances are taken from, by as many goroutines as pay.
-	arenas  []arena
-	records map[string]*record
-	invalid map[string]int64
+	instances map[registry.Key]*Instance
+	records   map[string]*record
+	invalid   map[string]int64
 
 	// listing numbers the lists; what a list doesn't mention is gone.
 	listing  uint32
@@ -63,40 +58,24 @@ type record struct {
 }
 
 func newBuilder(o Options, layout registry.Layout, log *slog.Logger) *builder {
-	slabs := newSlabs(slabSize)
-	b := &builder{
-		rules:      &rules{node: o.Node, address: o.Address, routable: o.Routable},
+	return &builder{
+		rules:      newRules(o),
 		layout:     layout,
 		log:        log,
 		owner:      1,
 		nodes:      map[string]*registry.Node{},
 		namespaces: newNamespaces(),
 		supplies:   newSupplies(),
-		dirty:      map[*Service]struct{}{},
-		instances:  newTable(slabs),
+		instances:  map[registry.Key]*Instance{},
 		records:    map[string]*record{},
 		invalid:    map[string]int64{},
 		counts:     map[registry.Kind]int{},
-		slabs:      slabs,
-		arenas:     make([]arena, runtime.GOMAXPROCS(0)),
 	}
-	for n := range b.arenas {
-		b.arenas[n].slabs = b.slabs
-	}
-	return b
 }
 
 // snapshot returns the present state. What the builder changes afterwards it
 // copies first.
 func (b *builder) snapshot() *Snapshot {
-	b.compact(atOnce)
-	for v := range b.dirty {
-		v.settle(b.rules)
-		b.services.set(b.owner, list(v))
-	}
-	// Not cleared: a map stays as large as it ever was, and the first list
-	// makes this one as large as the rack.
-	b.dirty = map[*Service]struct{}{}
 	b.settleResources()
 	s := &Snapshot{
 		rules:     b.rules,
@@ -142,30 +121,27 @@ func (b *builder) swap(k registry.Key, old, is *Instance, revision int64) {
 	}
 	if old != nil {
 		b.remove(old)
-		// The table finds it by its spot, for the last time.
-		defer b.slabs.release(old)
 	}
 	if is == nil {
-		b.instances.delete(k)
+		delete(b.instances, k)
 		return
 	}
-	b.instances.set(k, is)
+	b.instances[k] = is
 }
 
 func (b *builder) add(i *Instance) {
-	v := b.service(i.name)
-	i.name = v.share(i.name)
-	at, _ := slices.BinarySearchFunc(v.more.instances, i, byID)
-	v.more.instances = slices.Insert(v.more.instances, at, i)
+	v := b.service(i.Service(), i.App())
+	at, _ := slices.BinarySearchFunc(v.instances, i, byID)
+	v.instances = slices.Insert(v.instances, at, i)
 	b.claim(i.Namespace(), i.App(), 1)
 	b.supply(i, true)
 	b.eachPlace(i, func(ip netip.Addr) { b.place(ip, func(p *place) { p.instances = append(p.instances, i) }) })
 }
 
 func (b *builder) remove(i *Instance) {
-	v := b.service(i.name)
-	if at := slices.Index(v.more.instances, i); at >= 0 {
-		v.more.instances = slices.Delete(v.more.instances, at, at+1)
+	v := b.service(i.Service(), i.App())
+	if at := slices.Index(v.instances, i); at >= 0 {
+		v.instances = slices.Delete(v.instances, at, at+1)
 	}
 	b.claim(i.Namespace(), i.App(), -1)
 	b.supply(i, false)
@@ -207,32 +183,31 @@ func (b *builder) bind(a *App) {
 }
 
 // service returns the service of that name, ready to be changed.
-func (b *builder) service(name *serviceName) *Service {
-	var v *Service
-	switch l := b.services.at(name.full()); {
-	case l == nil:
-		a := b.app(name.app())
-		a.services.set(b.owner, appService{name})
-		v = &Service{owner: b.owner, name: name, more: &serviceMore{}}
-	case l.service.owner == b.owner:
-		return l.service
+func (b *builder) service(service, app string) *Service {
+	p, ok := b.services.get(service + "." + app)
+	v := p.value
+	switch {
+	case !ok:
+		v = newService(b.owner, service, app)
+		a := b.app(app)
+		a.services.set(b.owner, pair[string, string]{v.service, v.name})
+	case v.owner == b.owner:
+		return v
 	default:
-		v = l.service.copy(b.owner)
+		v = v.copy(b.owner)
 	}
-	b.services.set(b.owner, list(v))
-	b.dirty[v] = struct{}{}
+	b.services.set(b.owner, pair[string, *Service]{v.name, v})
 	return v
 }
 
 // prune removes the service, and then its app, if nothing is left of them.
 func (b *builder) prune(v *Service) {
-	if len(v.more.instances) > 0 || v.more.declared != nil {
+	if len(v.instances) > 0 || v.declared != nil {
 		return
 	}
 	a := b.app(v.App())
 	a.services.delete(b.owner, v.Name())
-	b.services.delete(b.owner, v.name.full())
-	delete(b.dirty, v)
+	b.services.delete(b.owner, v.name)
 	b.pruneApp(a)
 }
 
@@ -276,10 +251,14 @@ func (b *builder) winner(ns string) string {
 // eachPlace calls f for the addresses from which the instance may ask here, or
 // which lead to it wherever it is.
 func (b *builder) eachPlace(i *Instance, f func(netip.Addr)) {
-	networks := i.Networks()
-	for n := range networks {
-		if of := networks[n].of.Value(); b.rules.matters(i, &of) {
-			networks[n].Addrs.each(f)
+	for _, w := range i.registered.Networks {
+		if w.Scope == registry.ScopeLocal && i.Node() != b.rules.node {
+			continue
+		}
+		for _, ip := range []netip.Addr{w.IPv4, w.IPv6} {
+			if ip.IsValid() {
+				f(ip)
+			}
 		}
 	}
 }
@@ -288,59 +267,30 @@ func (b *builder) eachPlace(i *Instance, f func(netip.Addr)) {
 func (b *builder) place(ip netip.Addr, change func(*place)) {
 	p := &place{}
 	if old, ok := b.addresses.get(ip); ok {
-		*p = *old.value
-		p.instances = slices.Clone(p.instances)
+		p.instances = slices.Clone(old.value.instances)
 	}
 	change(p)
-	if len(p.instances) == 0 && p.nodes == 0 {
+	if len(p.instances) == 0 {
 		b.addresses.delete(b.owner, ip)
 		return
 	}
-	p.asker = b.rules.askerAt(p)
 	b.addresses.set(b.owner, placeAt{ip, p})
 }
 
-// askerAt returns who asks from a place. Docker gives an address to the next
-// container at once, so the one that started last is it.
-func (r *rules) askerAt(p *place) Asker {
-	if p.nodes > 0 {
-		return Asker{onNode: true}
-	}
-	var last *Instance
-	for _, i := range p.instances {
-		if i.Node() == r.node && (last == nil || i.started > last.started || i.started == last.started && byID(i, last) < 0) {
-			last = i
-		}
-	}
-	if last == nil {
-		return Asker{}
-	}
-	a := Asker{instance: last}
-	for _, n := range last.Networks() {
-		a.networks = append(a.networks, n.of.Value().id)
-	}
-	return a
-}
-
+// setNode takes in what is known of a node now, nothing if n is nil.
 func (b *builder) setNode(name string, n *registry.Node) {
 	nodes := maps.Clone(b.nodes)
-	if name == b.rules.node {
-		b.ownAddresses(b.nodes[name], -1)
-		b.ownAddresses(n, 1)
-	}
 	if n == nil {
 		delete(nodes, name)
+		b.rules = b.rules.with(name, nil)
 	} else {
 		nodes[name] = n
+		b.rules = b.rules.with(name, nodeFacts(n))
 	}
 	b.nodes = nodes
 }
 
-func (b *builder) ownAddresses(n *registry.Node, count int) {
-	if n == nil {
-		return
-	}
-	for _, ip := range n.Addresses {
-		b.place(ip, func(p *place) { p.nodes += count })
-	}
+// nodeFacts are what a node's key says of how its containers are reached.
+func nodeFacts(n *registry.Node) *reach.Node {
+	return &reach.Node{Name: n.Node, Addresses: n.Addresses}
 }

@@ -1,125 +1,74 @@
 package index
 
 import (
+	"cmp"
+	"maps"
 	"net/netip"
 	"slices"
-	"unsafe"
 
-	"github.com/rackdns/rackdns/internal/registry"
+	"github.com/rackdns/rackdns/internal/reach"
 )
 
-// viaHost marks an endpoint on the node's address.
-const viaHost = -1
-
-// Endpoint is how one asker reaches an instance: by the node's address and its
-// published ports, or by the container's own address on a network.
-//
-// What most answers need of it is here: the instances themselves are scattered
-// over all of the memory, and each look at one waits for it.
+// Endpoint is how one client reaches an instance, or a part of its ports: an
+// address of each family at most, with the ports that are reached there.
 type Endpoint struct {
 	*Instance
-	via      int16
-	weight   uint8
-	has      uint8
-	v4       [4]byte
-	priority uint16
-	// number is that of the single port, 0 if there are none or several.
-	number uint16
-	id     [idLength]byte
+	addrs Addrs
+	// numbers are those to dial, by the instance's ports; 0 is none.
+	numbers []uint16
+	// label tells an endpoint that isn't the instance's first from that one. It
+	// is the address as a DNS label.
+	label string
+	// tell says which of the addresses stand for the instance where its service
+	// is asked for.
+	tell4, tell6 bool
+	// rule and network are why it is reached so.
+	rule    reach.Rule
+	network string
 }
 
-// Bits of Endpoint.has: addresses, and whether id is the ID.
-const (
-	hasV4 = 1 << iota
-	hasV6
-	hasID
-)
-
-// at returns the endpoint of an instance on one of its networks, or viaHost.
-func (i *Instance) at(via int) Endpoint {
-	e := Endpoint{Instance: i, via: int16(via), weight: i.weight, priority: i.priority}
-	if i.rare == nil {
-		e.id = i.id
-		e.has |= hasID
-	}
-	a := e.addrs()
-	e.v4 = a.v4
-	if a.has4 {
-		e.has |= hasV4
-	}
-	if a.has6 {
-		e.has |= hasV6
-	}
-	if ports := i.Ports(); len(ports) == 1 {
-		e.number = e.Number(&ports[0])
-	}
-	return e
-}
-
-// ID is the instance's.
-func (e *Endpoint) ID() string {
-	if e.has&hasID == 0 {
-		return e.Instance.ID()
-	}
-	// Nobody changes the bytes once there is an endpoint.
-	return unsafe.String(&e.id[0], len(e.id)) //nolint:gosec // see above
-}
-
-func (e *Endpoint) addrs() *Addrs {
-	if e.via == viaHost {
-		return &e.host
-	}
-	return &e.Networks()[e.via].Addrs
-}
+// Label returns what stands before the instance's ID in the endpoint's name,
+// empty for the first endpoint of each instance.
+func (e *Endpoint) Label() string { return e.label }
 
 // V4 returns the endpoint's IPv4 address, nil if it has none. The caller must
 // not change it.
-func (e *Endpoint) V4() []byte {
-	if e.has&hasV4 == 0 {
-		return nil
-	}
-	return e.v4[:]
-}
+func (e *Endpoint) V4() []byte { return e.addrs.V4() }
 
 // V6 is V4 for IPv6.
-func (e *Endpoint) V6() []byte {
-	if e.has&hasV6 == 0 {
-		return nil
+func (e *Endpoint) V6() []byte { return e.addrs.V6() }
+
+// Told returns the address of one family that stands for the instance where its
+// service is asked for, nil if that is another endpoint's.
+func (e *Endpoint) Told(v6 bool) []byte {
+	switch {
+	case v6 && e.tell6:
+		return e.addrs.V6()
+	case !v6 && e.tell4:
+		return e.addrs.V4()
 	}
-	return e.addrs().V6()
+	return nil
 }
 
 // All returns the endpoint's addresses, IPv4 first.
-func (e *Endpoint) All() []netip.Addr { return e.addrs().All() }
-
-// Weight is the instance's.
-func (e *Endpoint) Weight() uint16 { return uint16(e.weight) }
-
-// Priority is the instance's.
-func (e *Endpoint) Priority() uint16 { return e.priority }
-
-// Single returns the number of the endpoint's port as it is to be dialled, 0 if
-// it can't be reached there, or if there is not exactly one port.
-func (e *Endpoint) Single() uint16 { return e.number }
+func (e *Endpoint) All() []netip.Addr { return e.addrs.All() }
 
 // Number returns the number of the port as it is to be dialled, 0 if it can't
-// be reached at this endpoint.
+// be reached at this endpoint. The port must be one of the instance's.
 func (e *Endpoint) Number(p *Port) uint16 {
-	if e.via == viaHost {
-		return p.Host
+	for n := range e.ports {
+		if &e.ports[n] == p {
+			return e.numbers[n]
+		}
 	}
-	return p.Container
+	return 0
 }
 
-// Network returns the network of a container endpoint, nil for a host one.
-func (e *Endpoint) Network() *Network {
-	if e.via == viaHost {
-		return nil
-	}
-	return &e.Networks()[e.via]
-}
+// Network returns the name of the network of a container endpoint, empty for a
+// host one.
+func (e *Endpoint) Network() string { return e.network }
 
-// Options decide which endpoint an asker gets, beside who it is.
+// Options decide which endpoint a client gets, beside who it is.
 type Options struct {
 	// Node is the node whose local networks this process sits on.
 	Node string
@@ -129,241 +78,167 @@ type Options struct {
 	Routable []string
 }
 
-// view is what one kind of asker gets of a service: at most one endpoint for
-// each serving instance, in the order of their IDs.
-type view []Endpoint
-
-// netView is the view of askers on one network.
-type netView struct {
-	network string
-	view    view
-}
-
-// rules are Options in the form in which they are applied.
+// rules are what decides about endpoints beside the instances themselves. They
+// never change: a change of a node's facts makes new ones.
 type rules struct {
-	node     string
-	address  string
-	routable []string
+	options reach.Options
+	// node is the one that this process serves.
+	node  string
+	nodes map[string]*reach.Node
+	// here is the node that this process serves, as far as it is known.
+	here *reach.Node
+	// places are the subnets in which a client's address makes a difference, the
+	// first of them: there are as many as a classKey has bits for.
+	places []netip.Prefix
+
+	clients clients
 }
 
-// forced returns which kind of endpoint the instance is limited to.
-func (r *rules) forced(i *Instance) string {
-	if a := i.forced(); a != registry.AddressAuto {
-		return a
+func newRules(o Options) *rules {
+	return &rules{
+		options: reach.Options{Routable: o.Routable, Limit: o.Address},
+		node:    o.Node, nodes: map[string]*reach.Node{}, here: &reach.Node{Name: o.Node},
 	}
-	return r.address
 }
 
-// matters reports whether an asker of this node can be on the network, which
-// must be one of the instance's.
-func (r *rules) matters(i *Instance, n *network) bool { return !n.local || i.Node() == r.node }
+// mostPlaces is how many bits a classKey has for them.
+const mostPlaces = 64
 
-// rule is what decides whether an asker is told of an instance.
-type rule uint8
+// with returns rules with other facts about a node; nil forgets it.
+func (r *rules) with(name string, node *reach.Node) *rules {
+	next := &rules{options: r.options, node: r.node, nodes: maps.Clone(r.nodes)}
+	if node == nil {
+		delete(next.nodes, name)
+	} else {
+		next.nodes[name] = node
+	}
+	if next.here = next.nodes[r.node]; next.here == nil {
+		next.here = &reach.Node{Name: r.node}
+	}
+	for _, n := range next.nodes {
+		next.places = append(next.places, n.Places()...)
+	}
+	slices.SortFunc(next.places, func(a, b netip.Prefix) int {
+		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
+	})
+	next.places = slices.Compact(next.places)
+	next.places = next.places[:min(len(next.places), mostPlaces)]
+	return next
+}
 
-// The rules by which an asker is not told.
-const (
-	notServing rule = iota
-	// outOfReach says that there is no endpoint for the asker, onlyHost and
-	// onlyContainer that there is none of the kind the instance is limited to.
-	outOfReach
-	onlyHost
-	onlyContainer
+// evaluation is all that a client is told of an instance, with the reasons.
+type evaluation struct {
+	verdicts []reach.Verdict
+	// bare is about an instance without ports.
+	bare    *reach.Verdict
+	targets []reach.Target
+}
 
-	firstTold
-)
+// evaluate decides how a client reaches an instance. All that anybody is told
+// was decided here.
+func (r *rules) evaluate(i *Instance, c *Client) evaluation {
+	facts := i.facts(r.nodes[i.Node()])
+	if len(facts.Ports) == 0 {
+		v := reach.Addresses(&c.client, &facts, &r.options)
+		e := evaluation{bare: &v}
+		if v.Reached() {
+			e.targets = []reach.Target{{V4: v.V4.Addr.Addr(), V6: v.V6.Addr.Addr()}}
+		}
+		return e
+	}
+	e := evaluation{verdicts: reach.Evaluate(&c.client, &facts, &r.options)}
+	e.targets = reach.Targets(e.verdicts)
+	return e
+}
 
-// The rules by which an asker is told, by the design's "Which endpoint an asker
-// gets".
-const (
-	sharedNetwork = firstTold + iota
-	published
-	routableNetwork
-	sameNode
-	// Endpoints of the kind that the instance is limited to, whoever asks.
-	forcedHost
-	forcedContainer
-)
-
-func (w rule) told() bool { return w >= firstTold }
-
-// endpoint returns how an asker reaches an instance, and by which rule. All
-// that anybody is told of an instance was decided here.
-func (r *rules) endpoint(i *Instance, a Asker) (Endpoint, rule) {
+// endpoints returns the endpoints of an instance for a client, none if it
+// doesn't serve or can't be reached.
+func (r *rules) endpoints(all []Endpoint, i *Instance, c *Client) []Endpoint {
 	if !i.serving {
-		return Endpoint{}, notServing
+		return all
 	}
-	for _, n := range a.networks {
-		if e, ok := r.onNetwork(i, n); ok {
-			return e, sharedNetwork
+	e := r.evaluate(i, c)
+	v4, v6 := false, false
+	for n := range e.targets {
+		t := &e.targets[n]
+		x := Endpoint{Instance: i, numbers: make([]uint16, len(i.ports))}
+		x.addrs.add(t.V4)
+		x.addrs.add(t.V6)
+		x.tell4, x.tell6 = !v4 && t.V4.IsValid(), !v6 && t.V6.IsValid()
+		v4, v6 = v4 || x.tell4, v6 || x.tell6
+		for _, p := range t.Ports {
+			x.numbers[p.Index] = p.Number
 		}
-	}
-	return r.outside(i, a.onNode)
-}
-
-// onNetwork returns the endpoint for an asker on a network, if the instance is
-// on it too (rule 1 of the design, "Which endpoint an asker gets").
-func (r *rules) onNetwork(i *Instance, network string) (Endpoint, bool) {
-	if r.forced(i) == registry.AddressHost {
-		return Endpoint{}, false
-	}
-	networks := i.Networks()
-	for n := range networks {
-		w := &networks[n]
-		if of := w.of.Value(); of.id == network && r.matters(i, &of) && !w.Addrs.empty() {
-			return i.at(n), true
+		if n > 0 {
+			x.label = t.Label()
 		}
+		x.rule, x.network = e.why(t)
+		all = append(all, x)
 	}
-	return Endpoint{}, false
-}
-
-// outside returns the endpoint for an asker of whom nothing is known (rules 2
-// and 3). onNode says that the asker is the node itself.
-func (r *rules) outside(i *Instance, onNode bool) (Endpoint, rule) {
-	forced := r.forced(i)
-	switch {
-	case forced == registry.AddressHost && i.host.empty():
-		return Endpoint{}, onlyHost
-	case forced == registry.AddressHost:
-		return i.at(viaHost), forcedHost
-	case forced == registry.AddressAuto && !i.host.empty():
-		return i.at(viaHost), published
-	}
-	networks := i.Networks()
-	for n := range networks {
-		w := &networks[n]
-		of := w.of.Value()
-		switch {
-		case w.Addrs.empty():
-		case forced == registry.AddressContainer:
-			return i.at(n), forcedContainer
-		case slices.Contains(r.routable, of.name), slices.Contains(r.routable, of.id):
-			return i.at(n), routableNetwork
-		case onNode && of.local && i.Node() == r.node:
-			return i.at(n), sameNode
-		}
-	}
-	if forced == registry.AddressContainer {
-		return Endpoint{}, onlyContainer
-	}
-	return Endpoint{}, outOfReach
-}
-
-// views are all that askers can get of a service, worked out when one of its
-// instances changes and never when somebody asks.
-type views struct {
-	outside view
-	// local is what askers of this node and those on a network of an instance
-	// get, nil if that is the same.
-	local *localViews
-}
-
-// localViews are the views of those who are nearer than others.
-type localViews struct {
-	node     view
-	networks []netView
-}
-
-// views works out what askers get of instances.
-func (r *rules) views(instances []*Instance) views {
-	v := views{outside: make(view, 0, len(instances))}
-	var local localViews
-	differs := false
-	for _, i := range instances {
-		if !i.serving {
-			continue
-		}
-		out, why := r.endpoint(i, Asker{})
-		if why.told() {
-			v.outside = append(v.outside, out)
-		}
-		own, _ := r.endpoint(i, Asker{onNode: true})
-		differs = differs || out != own
-		networks := i.Networks()
-		for n := range networks {
-			if of := networks[n].of.Value(); r.matters(i, &of) && !local.has(of.id) {
-				local.networks = append(local.networks, netView{network: of.id})
-			}
-		}
-	}
-	v.outside = slices.Clip(v.outside)
-	if !differs && local.networks == nil {
-		return v
-	}
-	local.node = v.outside
-	if differs {
-		local.node = r.view(instances, Asker{onNode: true})
-	}
-	for n := range local.networks {
-		w := &local.networks[n]
-		w.view = r.view(instances, Asker{networks: []string{w.network}})
-	}
-	v.local = &local
-	return v
-}
-
-func (l *localViews) has(network string) bool {
-	return slices.ContainsFunc(l.networks, func(w netView) bool { return w.network == network })
-}
-
-func (r *rules) view(instances []*Instance, a Asker) view {
-	v := make(view, 0, len(instances))
-	for _, i := range instances {
-		if e, why := r.endpoint(i, a); why.told() {
-			v = append(v, e)
-		}
-	}
-	return v
-}
-
-// of returns the view of an asker. Only an asker on several networks of one
-// service costs more than a look at a short list.
-func (v *views) of(a Asker) view {
-	if v.local == nil {
-		return v.outside
-	}
-	if a.onNode {
-		return v.local.node
-	}
-	best := v.outside
-	found := false
-	for _, n := range a.networks {
-		for w := range v.local.networks {
-			if v.local.networks[w].network != n {
-				continue
-			}
-			if found {
-				return v.merge(a)
-			}
-			best, found = v.local.networks[w].view, true
-		}
-	}
-	return best
-}
-
-// merge returns the view of an asker on several networks: of each instance the
-// endpoint on the first network that both share.
-func (v *views) merge(a Asker) view {
-	merged := map[*Instance]Endpoint{}
-	for _, e := range v.outside {
-		merged[e.Instance] = e
-	}
-	for _, n := range slices.Backward(a.networks) {
-		for _, w := range v.local.networks {
-			if w.network != n {
-				continue
-			}
-			for _, e := range w.view {
-				if e.via != viaHost && e.Networks()[e.via].of.Value().id == n {
-					merged[e.Instance] = e
-				}
-			}
-		}
-	}
-	all := make(view, 0, len(merged))
-	for _, e := range merged {
-		all = append(all, e)
-	}
-	slices.SortFunc(all, func(x, y Endpoint) int { return byID(x.Instance, y.Instance) })
 	return all
+}
+
+// why returns by which rule a target is reached, and the network's name if it
+// is a container's.
+func (e *evaluation) why(t *reach.Target) (reach.Rule, string) {
+	v := e.bare
+	if v == nil {
+		v = &e.verdicts[t.Ports[0].Index]
+	}
+	x := v.V4
+	if !t.V4.IsValid() {
+		x = v.V6
+	}
+	if x.Network != nil {
+		return x.Rule, x.Network.Name
+	}
+	return x.Rule, ""
+}
+
+// view is what one kind of client gets of a service, in the order of the
+// instances' IDs.
+type view struct {
+	rules *rules
+	class string
+	all   []Endpoint
+}
+
+// maxViews is how many kinds of clients are remembered for a service: those of a
+// node's networks. More of them are worked out anew each time.
+const maxViews = 16
+
+// endpointsFor returns what a client gets of instances. It is worked out when
+// the first client of its kind asks, and remembered until an instance or a node
+// changes.
+func (c *views) endpointsFor(r *rules, instances []*Instance, client *Client) []Endpoint {
+	known := c.known.Load()
+	if known != nil {
+		for n := range *known {
+			if v := &(*known)[n]; v.rules == r && v.class == client.class {
+				return v.all
+			}
+		}
+	}
+	all := make([]Endpoint, 0, len(instances))
+	for _, i := range instances {
+		all = r.endpoints(all, i, client)
+	}
+	all = slices.Clip(all)
+	c.remember(view{r, client.class, all}, known)
+	return all
+}
+
+// remember keeps a view beside those of the same rules. Should two do so at
+// once, one of them is worked out once more.
+func (c *views) remember(v view, known *[]view) {
+	next := make([]view, 0, 2)
+	next = append(next, v)
+	if known != nil {
+		for _, o := range *known {
+			if o.rules == v.rules && len(next) < maxViews {
+				next = append(next, o)
+			}
+		}
+	}
+	c.known.CompareAndSwap(known, &next)
 }

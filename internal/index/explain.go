@@ -6,10 +6,11 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rackdns/rackdns/internal/reach"
 	"github.com/rackdns/rackdns/internal/registry"
 )
 
-// Explanation says what a name stands for, and why an asker is told of just
+// Explanation says what a name stands for, and why a client is told of just
 // those instances.
 type Explanation struct {
 	Match
@@ -17,25 +18,41 @@ type Explanation struct {
 	Verdicts []Verdict
 }
 
-// Verdict says whether an asker is told of an instance, and why.
+// Verdict says whether a client is told of an instance, and why.
 type Verdict struct {
 	Instance *Instance
 	Told     bool
-	// Endpoint is where the asker is told to find it. It is set if Told is.
-	Endpoint Endpoint
-	// Ports are those that the endpoint has an SRV record for, Unpublished
-	// those that were asked for as well and can't be reached there.
-	Ports, Unpublished []*Port
+	// Endpoints are what the client is told. There are none unless Told is set.
+	Endpoints []Endpoint
+	// Left are the ports that were asked for as well and can't be reached.
+	Left []LeftPort
 	// Why is the rule that decided, in words that follow the instance as their
 	// subject, such as "is unhealthy".
 	Why string
 }
 
-// Explain is [Snapshot.Lookup] with the reasons, by the same rules. It works
-// them out anew, so it is for people, not for every query. The error is an
-// [UnknownError].
-func (s *Snapshot) Explain(name string, a Asker) (Explanation, error) {
-	x := Explanation{Match: s.Lookup(name, a)}
+// LeftPort is a port that a client isn't told of.
+type LeftPort struct {
+	*Port
+	// Why follows the port as its subject.
+	Why string
+}
+
+// Wanted returns the ports of an endpoint that were asked for.
+func (m *Match) Wanted(e *Endpoint) []*Port {
+	var all []*Port
+	for n := range e.ports {
+		if p := &e.ports[n]; e.numbers[n] != 0 && m.Wants(p) {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// Explain is [Snapshot.Lookup] with the reasons, by the same evaluation. The
+// error is an [UnknownError].
+func (s *Snapshot) Explain(name string, c *Client) (Explanation, error) {
+	x := Explanation{Match: s.Lookup(name, c)}
 	var instances []*Instance
 	switch x.Kind {
 	case None:
@@ -44,13 +61,21 @@ func (s *Snapshot) Explain(name string, a Asker) (Explanation, error) {
 	case AService, Ports:
 		instances = x.Service.Instances()
 	case AnInstance:
-		id, _, _ := strings.Cut(name, ".")
-		instances = slices.DeleteFunc(slices.Clone(x.Service.Instances()), func(i *Instance) bool { return i.ID() != id })
+		id, label := s.instanceLabel(name, x.Service)
+		for _, i := range x.Service.Instances() {
+			if i.ID() == id {
+				instances = append(instances, i)
+			}
+		}
+		if label != "" {
+			// A name of one endpoint stands for no other instance.
+			instances = slices.DeleteFunc(instances, func(i *Instance) bool { return len(x.Endpoints) > 0 && x.Endpoints[0].Instance != i })
+		}
 	case Target:
 		instances = x.Resource.instances
 	}
 	for _, i := range instances {
-		v := s.verdict(&x.Match, i, a)
+		v := s.verdict(&x.Match, i, c)
 		if x.Kind == AnInstance && v.Told && slices.ContainsFunc(x.Verdicts, func(o Verdict) bool { return o.Told }) {
 			v = Verdict{Instance: i, Why: "has the ID of one on another node, which comes first"}
 		}
@@ -59,80 +84,132 @@ func (s *Snapshot) Explain(name string, a Asker) (Explanation, error) {
 	return x, nil
 }
 
-func (s *Snapshot) verdict(m *Match, i *Instance, a Asker) Verdict {
-	e, why := s.rules.endpoint(i, a)
-	v := Verdict{Instance: i, Told: why.told(), Why: s.rules.words(i, a, e, why)}
-	if !v.Told {
+// instanceLabel returns which instance of a service a name is of, and the label
+// before its ID if that is there.
+func (s *Snapshot) instanceLabel(name string, v *Service) (id, label string) {
+	first, rest, _ := strings.Cut(name, ".")
+	if second, _, _ := strings.Cut(rest, "."); v.knows(second) && strings.Count(name, ".") == 3 {
+		return second, first
+	}
+	return first, ""
+}
+
+// verdict says of an instance what Lookup does with it.
+func (s *Snapshot) verdict(m *Match, i *Instance, c *Client) Verdict {
+	v := Verdict{Instance: i}
+	if !i.serving {
+		v.Why = "is " + i.stateInWords()
 		return v
 	}
-	v.Endpoint = e
-	ports := i.Ports()
-	for n := range ports {
-		switch p := &ports[n]; {
-		case !m.Wants(p):
-		case e.Number(p) == 0:
-			v.Unpublished = append(v.Unpublished, p)
-		default:
-			v.Ports = append(v.Ports, p)
+	e := s.rules.evaluate(i, c)
+	ports := false
+	for _, x := range s.rules.endpoints(nil, i, c) {
+		if m.Kind == AnInstance && x.label != m.label() {
+			continue
+		}
+		wanted := m.Wanted(&x)
+		if m.Kind == Ports && len(wanted) == 0 {
+			continue
+		}
+		if len(wanted) == 0 && len(i.ports) > 0 && !x.tell4 && !x.tell6 {
+			continue
+		}
+		v.Endpoints = append(v.Endpoints, x)
+	}
+	for n := range e.verdicts {
+		w, p := &e.verdicts[n], &i.ports[n]
+		if !m.Wants(p) {
+			continue
+		}
+		ports = true
+		if !w.Reached() {
+			v.Left = append(v.Left, LeftPort{p, s.rules.words(i, w.Why())})
 		}
 	}
-	if m.Kind == Ports && len(v.Ports) == 0 {
-		v.Told, v.Endpoint, v.Why = false, Endpoint{}, "has no such port"
-		if len(v.Unpublished) > 0 {
-			v.Why = "doesn't publish that port beyond loopback"
-		}
+	switch {
+	case len(v.Endpoints) > 0:
+		v.Told, v.Why = true, s.rules.toldWords(&v.Endpoints[0])
+	case m.Kind == Ports && !ports:
+		v.Why, v.Left = "has no such port", nil
+	case len(v.Left) > 0:
+		v.Why, v.Left = v.Left[0].Why, nil
+	case e.bare != nil:
+		v.Why = s.rules.words(i, e.bare.Why())
+	default:
+		v.Why = s.rules.words(i, reach.NotPublished)
 	}
 	return v
 }
 
-// words says what a rule means for an instance.
-func (r *rules) words(i *Instance, a Asker, e Endpoint, why rule) string {
-	switch why {
-	case notServing:
-		return "is " + i.stateInWords()
-	case onlyHost:
-		return fmt.Sprintf("is limited to what it publishes (%s), which is nothing beyond loopback", r.forcedBy(i))
-	case onlyContainer:
-		return fmt.Sprintf("is limited to its own address (%s) and has none", r.forcedBy(i))
-	case sharedNetwork:
-		return "shares network " + e.Network().Name() + " with the asker"
-	case published:
-		return "is published beyond loopback"
-	case routableNetwork:
-		return "is on network " + e.Network().Name() + ", which is routable"
-	case sameNode:
-		return "is on network " + e.Network().Name() + " of the asker, the node itself"
-	case forcedHost:
-		return fmt.Sprintf("is limited to what it publishes (%s)", r.forcedBy(i))
-	case forcedContainer:
-		return fmt.Sprintf("is limited to its own address (%s)", r.forcedBy(i))
+// label is that of the endpoint that a match of an instance's name is about.
+func (m *Match) label() string {
+	if m.Kind == AnInstance && len(m.Endpoints) > 0 {
+		return m.Endpoints[0].label
 	}
-	const unpublished = "publishes no port beyond loopback"
-	networks := i.Networks()
-	switch {
-	case len(networks) == 0:
-		return unpublished + " and is on no network"
-	case a.onNode:
-		return unpublished + " and is on no network of this node"
-	case len(a.networks) > 0:
-		return unpublished + " and shares no network with the asker"
-	case len(networks) == 1:
-		return unpublished + ", and its network " + networks[0].Name() + " is not routable"
-	}
-	names := make([]string, len(networks))
-	for n := range networks {
-		names[n] = networks[n].Name()
-	}
-	return unpublished + ", and none of its networks is routable: " + strings.Join(names, ", ")
+	return ""
 }
 
-// forcedBy says what limits the instance to one kind of endpoint: its label, or
+// toldWords says by which rule an endpoint is told.
+func (r *rules) toldWords(e *Endpoint) string {
+	limit := ""
+	if kind := r.limit(e.Instance); kind != registry.AddressAuto {
+		limit = fmt.Sprintf(", and limited to such addresses (%s)", r.limitedBy(e.Instance))
+	}
+	switch e.rule {
+	case reach.SharedNetwork:
+		return "shares network " + e.network + " with the client" + limit
+	case reach.Routable:
+		if limit != "" {
+			return fmt.Sprintf("is limited to its own address (%s)", r.limitedBy(e.Instance))
+		}
+		return "is on network " + e.network + ", which is routable"
+	case reach.InSubnet:
+		return "is on network " + e.network + ", whose subnet the client is in" + limit
+	case reach.OwnBridge:
+		return "is on network " + e.network + " of the client, the node itself" + limit
+	}
+	return "is published where the client reaches it" + limit
+}
+
+// words says why an instance, or a port of it, can't be reached.
+func (r *rules) words(i *Instance, why reach.Rule) string {
+	switch why {
+	case reach.LimitedToHost:
+		return fmt.Sprintf("is limited to what it publishes (%s), which is nothing", r.limitedBy(i))
+	case reach.LimitedToContainer:
+		return fmt.Sprintf("is limited to its own address (%s) and has none", r.limitedBy(i))
+	case reach.Confined:
+		return "can't be reached by the client, whose networks are internal and other ones"
+	case reach.Filtered:
+		return "is on another network of the client's node, whose engine lets nothing through between its networks (userland-proxy: false)"
+	case reach.OneWay:
+		return "is published by UDP on another network of the client's node, from where replies come from another address"
+	case reach.ElsewhereOnly:
+		return "is published at addresses that mean nothing to the client"
+	}
+	names := make([]string, 0, len(i.registered.Networks))
+	for _, w := range i.registered.Networks {
+		names = append(names, w.Name)
+	}
+	switch len(names) {
+	case 0:
+		return "publishes no such port and is on no network"
+	case 1:
+		return "isn't published beyond its host, and the client is not on its network " + names[0]
+	}
+	return "isn't published beyond its host, and the client is on none of its networks " + strings.Join(names, ", ")
+}
+
+// limit is the kind of address that an instance is limited to.
+func (r *rules) limit(i *Instance) string { return cmp.Or(i.addressMode(), r.options.Limit) }
+
+// limitedBy says what limits the instance to one kind of address: its label, or
 // the property in the Corefile.
-func (r *rules) forcedBy(i *Instance) string {
-	if a := i.forced(); a != registry.AddressAuto {
+func (r *rules) limitedBy(i *Instance) string {
+	if a := i.addressMode(); a != registry.AddressAuto {
 		return "rackdns.address=" + a
 	}
-	return "address " + r.address
+	return "address " + r.options.Limit
 }
 
 // State is one word for how the instance is: "running" if DNS may hand it out,
@@ -143,7 +220,7 @@ func (i *Instance) State() string {
 		return registry.StatusRunning
 	case i.Status() != registry.StatusRunning:
 		return cmp.Or(i.Status(), "in no known state")
-	case i.draining:
+	case i.Draining():
 		return "draining"
 	}
 	return i.Health()

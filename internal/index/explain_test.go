@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -30,12 +31,10 @@ func agrees(s *Snapshot, name string, a Asker) error {
 	}
 	var told []Endpoint
 	for _, v := range x.Verdicts {
-		if v.Why == "" || v.Told != (v.Endpoint.Instance == v.Instance) {
+		if v.Why == "" || v.Told != (len(v.Endpoints) > 0) {
 			return fmt.Errorf("%s: verdict %+v", name, v)
 		}
-		if v.Told {
-			told = append(told, v.Endpoint)
-		}
+		told = append(told, v.Endpoints...)
 	}
 	want := m.Endpoints
 	if m.Kind == Ports {
@@ -49,7 +48,9 @@ func agrees(s *Snapshot, name string, a Asker) error {
 			}
 		}
 	}
-	same := func(x, y Endpoint) bool { return x == y }
+	same := func(x, y Endpoint) bool {
+		return x.Instance == y.Instance && x.addrs == y.addrs && x.label == y.label && slices.Equal(x.numbers, y.numbers)
+	}
 	if diff := cmp.Diff(want, told, cmp.Comparer(same), cmpopts.EquateEmpty()); diff != "" {
 		return fmt.Errorf("%s (-answered +explained):\n%s", name, diff)
 	}
@@ -125,24 +126,24 @@ func TestExplainWhy(t *testing.T) {
 		instance *registry.Instance
 		want     string
 	}{
-		{"published", Options{}, stranger, web("a"), "told at 10.0.0.1:40000, is published beyond loopback"},
-		{"shared network", Options{}, container, on(web("a"), "red", "172.18.0.2"), "told at 172.18.0.2:3000, shares network red with the asker"},
-		{"other network", Options{}, container, on(web("a"), "blue", "172.19.0.2"), "told at 10.0.0.1:40000, is published beyond loopback"},
-		{"not published, other network", Options{}, container, unpublished(on(web("a"), "blue", "172.19.0.2")), "publishes no port beyond loopback and shares no network with the asker"},
-		{"not published, stranger", Options{}, stranger, unpublished(on(web("a"), "red", "172.18.0.2")), "publishes no port beyond loopback, and its network red is not routable"},
+		{"published", Options{}, stranger, web("a"), "told at 10.0.0.1:40000, is published where the client reaches it"},
+		{"shared network", Options{}, container, on(web("a"), "red", "172.18.0.2"), "told at 172.18.0.2:3000, shares network red with the client"},
+		{"other network", Options{}, container, on(web("a"), "blue", "172.19.0.2"), "told at 10.0.0.1:40000, is published where the client reaches it"},
+		{"not published, other network", Options{}, container, unpublished(on(web("a"), "blue", "172.19.0.2")), "isn't published beyond its host, and the client is not on its network blue"},
+		{"not published, stranger", Options{}, stranger, unpublished(on(web("a"), "red", "172.18.0.2")), "isn't published beyond its host, and the client is not on its network red"},
 		{
 			"not published, two networks", Options{}, stranger, unpublished(on(on(web("a"), "red", "172.18.0.2"), "blue", "172.19.0.2")),
-			"publishes no port beyond loopback, and none of its networks is routable: red, blue",
+			"isn't published beyond its host, and the client is on none of its networks red, blue",
 		},
-		{"not published, no network", Options{}, container, unpublished(web("a")), "publishes no port beyond loopback and is on no network"},
+		{"not published, no network", Options{}, container, unpublished(web("a")), "publishes no such port and is on no network"},
 		{"not published, routable", Options{Routable: []string{"red"}}, stranger, unpublished(on(web("a"), "red", "172.18.0.2")), "told at 172.18.0.2:3000, is on network red, which is routable"},
-		{"not published, the node", Options{}, node, unpublished(on(web("a"), "red", "172.18.0.2")), "told at 172.18.0.2:3000, is on network red of the asker, the node itself"},
+		{"not published, the node", Options{}, node, unpublished(on(web("a"), "red", "172.18.0.2")), "told at 172.18.0.2:3000, is on network red of the client, the node itself"},
 		{
 			"not published, another node", Options{}, node, with(unpublished(on(web("a"), "red", "172.18.0.2")), func(i *registry.Instance) { i.Node, i.Networks[0].ID = "n2", "redn2" }),
-			"publishes no port beyond loopback and is on no network of this node",
+			"isn't published beyond its host, and the client is not on its network red",
 		},
-		{"address host", Options{Address: "host"}, container, on(web("a"), "red", "172.18.0.2"), "told at 10.0.0.1:40000, is limited to what it publishes (address host)"},
-		{"address host, not published", Options{Address: "host"}, container, unpublished(on(web("a"), "red", "172.18.0.2")), "is limited to what it publishes (address host), which is nothing beyond loopback"},
+		{"address host", Options{Address: "host"}, container, on(web("a"), "red", "172.18.0.2"), "told at 10.0.0.1:40000, is published where the client reaches it, and limited to such addresses (address host)"},
+		{"address host, not published", Options{Address: "host"}, container, unpublished(on(web("a"), "red", "172.18.0.2")), "is limited to what it publishes (address host), which is nothing"},
 		{"address container", Options{Address: "container"}, stranger, on(web("a"), "red", "172.18.0.2"), "told at 172.18.0.2:3000, is limited to its own address (address container)"},
 		{
 			"label container, no network", Options{}, stranger, with(web("a"), func(i *registry.Instance) { i.Address = "container" }),
@@ -169,8 +170,8 @@ func TestExplainWhy(t *testing.T) {
 			v := x.Verdicts[0]
 			got := v.Why
 			if v.Told {
-				e := v.Endpoint
-				got = fmt.Sprintf("told at %s:%d, %s", netip.AddrFrom4([4]byte(e.V4())), e.Number(v.Ports[0]), v.Why)
+				e := v.Endpoints[0]
+				got = fmt.Sprintf("told at %s:%d, %s", netip.AddrFrom4([4]byte(e.V4())), e.Number(&e.Ports()[0]), v.Why)
 			}
 			if got != tc.want {
 				t.Errorf("%s, want %s", got, tc.want)
@@ -186,12 +187,12 @@ func TestExplainPorts(t *testing.T) {
 	i.Ports = append(i.Ports, registry.Port{Name: "metrics", Protocol: "tcp", Container: 9000})
 	s := shop(t, Options{Node: "n1"}, i)
 	for _, tc := range []struct{ name, want string }{
-		{"web.shop", "true [3000] [9000] is published beyond loopback"},
-		{"_3000._tcp.web.shop", "true [3000] [] is published beyond loopback"},
-		{"_metrics._tcp.web.shop", "false [] [9000] doesn't publish that port beyond loopback"},
-		{"a.web.shop", "true [3000] [9000] is published beyond loopback"},
+		{"web.shop", "true [3000] [9000] is published where the client reaches it"},
+		{"_3000._tcp.web.shop", "true [3000] [] is published where the client reaches it"},
+		{"_metrics._tcp.web.shop", "false [] [] publishes no such port and is on no network"},
+		{"a.web.shop", "true [3000] [9000] is published where the client reaches it"},
 	} {
-		x, err := s.Explain(tc.name, Asker{})
+		x, err := s.Explain(tc.name, Stranger())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -203,7 +204,14 @@ func TestExplainPorts(t *testing.T) {
 			return all
 		}
 		v := x.Verdicts[0]
-		if got := fmt.Sprintf("%t %v %v %s", v.Told, numbers(v.Ports), numbers(v.Unpublished), v.Why); got != tc.want {
+		var told, left []*Port
+		for n := range v.Endpoints {
+			told = append(told, x.Wanted(&v.Endpoints[n])...)
+		}
+		for _, p := range v.Left {
+			left = append(left, p.Port)
+		}
+		if got := fmt.Sprintf("%t %v %v %s", v.Told, numbers(told), numbers(left), v.Why); got != tc.want {
 			t.Errorf("%s: %s, want %s", tc.name, got, tc.want)
 		}
 	}
@@ -227,7 +235,7 @@ func TestExplainUnknown(t *testing.T) {
 		{"x.resource", `resource "x": there is none in the rack, nor any other`},
 		{"x.mysql.shop", `name "x": there is none in resource mysql of app shop, nor any other`},
 	} {
-		if _, err := s.Explain(tc.name, Asker{}); err == nil || err.Error() != tc.want {
+		if _, err := s.Explain(tc.name, Stranger()); err == nil || err.Error() != tc.want {
 			t.Errorf("%s: %v, want %s", tc.name, err, tc.want)
 		}
 	}

@@ -8,14 +8,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/rackdns/rackdns/internal/heap"
 	"github.com/rackdns/rackdns/internal/registry"
 )
 
@@ -39,8 +37,6 @@ type Index struct {
 
 	builder *builder
 	pending int64
-	// spare gives up the frugality of a list that replaces another.
-	spare func()
 
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -65,7 +61,6 @@ func Open(cfg Config) (*Index, error) {
 		log:     cfg.Logger,
 		synced:  make(chan struct{}),
 		builder: newBuilder(cfg.Options, client.Layout(), cfg.Logger),
-		spare:   func() {},
 		done:    make(chan struct{}),
 	}, nil
 }
@@ -88,7 +83,6 @@ func (x *Index) Close() error {
 		<-x.done
 		followed.remove(x)
 	}
-	x.spare()
 	return x.client.Close()
 }
 
@@ -114,7 +108,7 @@ func (x *Index) Rack() string { return x.client.Layout().Rack() }
 // publish makes the builder's state the current one.
 func (x *Index) publish() {
 	b := x.builder
-	b.counts[registry.KindInstance] = b.instances.size
+	b.counts[registry.KindInstance] = len(b.instances)
 	x.current.Store(b.snapshot())
 	rack := x.Rack()
 	for _, k := range registry.Kinds() {
@@ -124,32 +118,18 @@ func (x *Index) publish() {
 	indexSerial.WithLabelValues(rack).Set(float64(b.serial))
 }
 
-// largeRack is a number of instances from which on it matters what a list
-// leaves behind.
-const largeRack = 20_000
-
 // handler is the side of an Index that the registry's follower sees.
 type handler Index
 
 // BeginList implements registry.Handler.
 func (h *handler) BeginList(revision int64, reset bool) {
 	h.pending = revision
-	if h.current.Load() != nil {
-		// What is there and what is to replace it are both in memory.
-		h.frugal(heap.Frugal())
-	}
 	h.builder.beginList(reset)
-}
-
-// frugal ends what spare does, and remembers another spare.
-func (h *handler) frugal(spare func()) {
-	h.spare()
-	h.spare = spare
 }
 
 // List implements registry.Handler.
 func (h *handler) List(entries []registry.Entry) {
-	h.builder.take(entries)
+	h.builder.applyBatch(entries)
 }
 
 // Past implements registry.Handler.
@@ -161,12 +141,6 @@ func (h *handler) EndList(since int64) {
 	// Before there are answers: whoever has one finds an age, too.
 	h.confirmed.Store(time.Now().UnixNano())
 	(*Index)(h).publish()
-	if h.builder.instances.size >= largeRack {
-		// A list leaves as much garbage as it has entries, and the runtime
-		// would keep its memory for a next one that may never come.
-		go debug.FreeOSMemory()
-	}
-	h.frugal(func() {})
 	select {
 	case <-h.synced:
 	default:
@@ -176,7 +150,7 @@ func (h *handler) EndList(since int64) {
 
 // Update implements registry.Handler.
 func (h *handler) Update(entries []registry.Entry) {
-	h.builder.take(entries)
+	h.builder.applyBatch(entries)
 	(*Index)(h).publish()
 	now := time.Now()
 	for _, at := range h.builder.observed {

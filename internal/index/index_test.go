@@ -178,7 +178,7 @@ func TestInvalidValues(t *testing.T) {
 	x := follow(t, etcd.Endpoints())
 	ids := func(s *Snapshot) string {
 		var all string
-		for _, e := range s.Lookup("web.shop", Asker{}).Endpoints {
+		for _, e := range s.Lookup("web.shop", Stranger()).Endpoints {
 			all += e.ID()
 		}
 		return fmt.Sprintf("%s, %d invalid", all, s.Invalid())

@@ -2,340 +2,236 @@ package index
 
 import (
 	"cmp"
-	"encoding/json"
+	"maps"
+	"net/netip"
 	"slices"
+	"sync/atomic"
 	"time"
 	"unique"
-	"unsafe"
 
+	"github.com/rackdns/rackdns/internal/reach"
 	"github.com/rackdns/rackdns/internal/registry"
 )
 
-// Network is an instance's place on a Docker network.
-type Network struct {
-	// of is the network: one pointer for the garbage collector to follow, of
-	// which a rack has as many as instances.
-	of    unique.Handle[network]
-	Addrs Addrs
-}
-
-// network is what all instances share that are on it.
-type network struct {
-	id, name string
-	// local networks end at their node.
-	local bool
-}
-
-// Name returns the network's name.
-func (n *Network) Name() string { return n.of.Value().name }
-
-// Instance is a registered instance in the form that a lookup needs, in little
-// memory, and with few pointers: the garbage collector follows each of them,
-// over and over, in as many instances as the rack has. It never changes once it
-// can be seen.
+// Instance is a registered instance. It never changes once it can be seen.
 type Instance struct {
-	// What many instances have in common they share: the name with those of
-	// their service, once the instance is in it.
-	name    *serviceName
-	home    unique.Handle[home]
-	details unique.Handle[details]
-	// rare is what few instances have.
-	rare *rare
-	// Nearly all instances have one port and one network; the others have them
-	// in rare, and nothing here.
-	port      [1]Port
-	network   [1]Network
-	nPorts    uint8
-	nNetworks uint8
-	// id is the ID, if it is as long as a container's.
-	id [idLength]byte
-	// host is where the published ports are.
-	host Addrs
-
+	registered *registry.Instance
+	// name is <service>.<app>.
+	name     string
+	ports    []Port
 	revision int64
-	started  int64
-
-	priority uint16
-	weight   uint8
-	health   health
-	draining bool
 	serving  bool
 	// seen is the list in which the instance last was. Only the builder
 	// reads and writes it.
 	seen uint32
-	// spot is where the instance lies. next is the builder's: see table.
-	spot, next spot
+	// client is the instance as one that asks, once it has.
+	client atomic.Pointer[Client]
 }
 
-// rare is what few instances have: an ID that is no container's, more than one
-// port or network, or a resource that they are one of. Those that have any of
-// it have all of it here.
-type rare struct {
-	id       string
-	ports    []Port
-	networks []Network
-	resource *registry.InstanceResource
+// Network is an instance's place on a Docker network.
+type Network struct {
+	ID, Name string
+	Addrs    Addrs
 }
 
-// serviceName is what the instances of a service share. It never changes.
-type serviceName struct {
-	// own is the namespace, empty if it is the app's name.
-	own string
-	// short is <service>.<app>, length its own, if it is short enough; else it
-	// is long. A rack has many: one object is half the work of two.
-	long   string
-	short  [46]byte
-	length uint8
-	// dot is where the dot between service and app is.
-	dot uint8
-}
-
-func newServiceName(service, app, namespace string) *serviceName {
-	n := &serviceName{dot: uint8(len(service))}
-	if namespace != app {
-		n.own = namespace
-	}
-	if l := len(service) + len(app) + 1; l <= len(n.short) {
-		n.length = uint8(l)
-		copy(n.short[:], service)
-		n.short[n.dot] = '.'
-		copy(n.short[n.dot+1:], app)
-	} else {
-		n.long = service + "." + app
-	}
-	return n
-}
-
-// full is what the trie of services finds a service by.
-func (n *serviceName) full() string {
-	if n.length == 0 {
-		return n.long
-	}
-	// Nobody changes the bytes once there is a name.
-	return unsafe.String(&n.short[0], n.length) //nolint:gosec // see above
-}
-
-func (n *serviceName) app() string     { return n.full()[n.dot+1:] }
-func (n *serviceName) service() string { return n.full()[:n.dot] }
-
-func (n *serviceName) namespace() string {
-	if n.own == "" {
-		return n.app()
-	}
-	return n.own
-}
-
-// home is what the instances of a node share: addr is the node's own address.
-type home struct {
-	node string
-	addr Addrs
-}
-
-// details are what DNS doesn't show of an instance, but for the kind of
-// endpoint it is limited to.
-type details struct {
-	release, image, command, status string
-	address                         string
-	// tags and wishes are in JSON, since a map can't be compared.
-	tags, wishes string
-}
-
-// wishes are what an instance asked to be led to.
-type wishes struct {
-	Links   []string
-	Connect map[uint16]string
-}
-
-type health uint8
-
-var healths = []string{"", registry.HealthStarting, registry.HealthHealthy, registry.HealthUnhealthy}
-
-// newInstance takes over what an index needs of r.
+// newInstance takes over r, which nobody changes any more.
 func newInstance(r *registry.Instance, revision int64) *Instance {
-	return new(Instance).fill(r, revision)
-}
-
-// fill is newInstance for an instance that is empty. It keeps none of r's
-// slices, which are the decoder's.
-func (i *Instance) fill(r *registry.Instance, revision int64) *Instance {
-	i.revision = revision
-	if !r.Started.IsZero() {
-		i.started = r.Started.UnixNano()
+	intern(r)
+	i := &Instance{
+		registered: r,
+		name:       interned(r.Service + "." + r.App),
+		ports:      make([]Port, len(r.Ports)),
+		revision:   revision,
+		serving:    r.Serving(),
 	}
-	i.name = newServiceName(r.Service, r.App, r.Namespace)
-	i.priority = uint16(r.Priority)
-	i.weight = uint8(r.Weight)
-	i.health = health(max(slices.Index(healths, r.Health), 0))
-	i.draining = r.Draining
-	i.serving = r.Serving()
-	h := home{node: r.Node}
-	h.addr.add(r.Host)
-	i.home = unique.Make(h)
-	d := details{release: r.Release, image: r.Image, command: r.Command, status: r.Status, address: r.Address}
-	if len(r.Tags) > 0 {
-		// Strings to strings can always be encoded, and in one order.
-		tags, _ := json.Marshal(r.Tags)
-		d.tags = string(tags)
+	for n, p := range r.Ports {
+		i.ports[n] = Port{name: p.Name, Container: p.Container, UDP: p.Protocol == registry.UDP}
 	}
-	if len(r.Links) > 0 || len(r.Connect) > 0 {
-		w, _ := json.Marshal(wishes{r.Links, r.Connect})
-		d.wishes = string(w)
-	}
-	i.details = unique.Make(d)
-	if len(r.Ports) > 1 || len(r.Networks) > 1 || r.Resource != nil || len(r.ID) != idLength {
-		i.rare = &rare{id: r.ID, ports: make([]Port, len(r.Ports)), networks: make([]Network, len(r.Networks)), resource: r.Resource}
-	} else {
-		i.nPorts, i.nNetworks = uint8(len(r.Ports)), uint8(len(r.Networks))
-		copy(i.id[:], r.ID)
-	}
-	networks := i.Networks()
-	for n, w := range r.Networks {
-		networks[n].of = unique.Make(network{w.ID, w.Name, w.Scope == registry.ScopeLocal})
-		networks[n].Addrs.add(w.IPv4)
-		networks[n].Addrs.add(w.IPv6)
-	}
-	i.setPorts(r)
 	return i
 }
 
-// ID returns the instance's ID, a DNS label.
-func (i *Instance) ID() string {
-	if i.rare != nil {
-		return i.rare.id
+// interned returns the one copy of s that there is. A rack repeats a few
+// thousand names in all of its instances.
+func interned(s string) string { return unique.Make(s).Value() }
+
+// intern makes instances share what many of them have in common.
+func intern(r *registry.Instance) {
+	for _, s := range []*string{
+		&r.Node, &r.App, &r.Service, &r.Namespace, &r.Release, &r.Image, &r.Command, &r.Status, &r.Health, &r.Address,
+	} {
+		*s = interned(*s)
 	}
-	// Nobody changes the bytes once the instance can be seen.
-	return unsafe.String(&i.id[0], len(i.id)) //nolint:gosec // see above
+	for n := range r.Ports {
+		p := &r.Ports[n]
+		p.Name, p.Protocol = interned(p.Name), interned(p.Protocol)
+	}
+	for n := range r.Networks {
+		w := &r.Networks[n]
+		w.ID, w.Name, w.Scope = interned(w.ID), interned(w.Name), interned(w.Scope)
+	}
+	if len(r.Tags) == 0 {
+		r.Tags = nil
+	}
 }
 
 // looksLike reports whether DNS shows the same of both, wherever it is asked.
 func (i *Instance) looksLike(o *Instance) bool {
-	if i.ID() != o.ID() || *i.name != *o.name || i.serving != o.serving {
-		return false
-	}
-	if !sameResource(i.resource(), o.resource()) {
+	a, b := i.registered, o.registered
+	if a.ID != b.ID || i.name != o.name || a.Namespace != b.Namespace || i.serving != o.serving || !sameResource(a.Resource, b.Resource) {
 		return false
 	}
 	if !i.serving {
 		// Only that there is such an instance, with such ports, can be seen.
-		return slices.EqualFunc(i.Ports(), o.Ports(), func(a, b Port) bool {
-			return a.name == b.name && a.Container == b.Container && a.UDP == b.UDP
-		})
+		return slices.Equal(i.ports, o.ports)
 	}
-	return i.Node() == o.Node() && i.forced() == o.forced() && i.weight == o.weight && i.priority == o.priority &&
-		i.host == o.host && slices.Equal(i.Ports(), o.Ports()) && slices.Equal(i.Networks(), o.Networks())
+	return a.Node == b.Node && a.Address == b.Address && a.Weight == b.Weight && a.Priority == b.Priority && a.Host == b.Host &&
+		slices.EqualFunc(a.Ports, b.Ports, samePort) && slices.Equal(a.Networks, b.Networks)
 }
 
+func samePort(a, b registry.Port) bool {
+	return a.Name == b.Name && a.Container == b.Container && a.Protocol == b.Protocol && slices.Equal(a.Bindings, b.Bindings)
+}
+
+// ID returns the instance's ID, a DNS label.
+func (i *Instance) ID() string { return i.registered.ID }
+
 // Node returns the name of the instance's node.
-func (i *Instance) Node() string { return i.home.Value().node }
+func (i *Instance) Node() string { return i.registered.Node }
 
 // App returns the name of the instance's app.
-func (i *Instance) App() string { return i.name.app() }
+func (i *Instance) App() string { return i.registered.App }
 
 // Service returns the name of the instance's service.
-func (i *Instance) Service() string { return i.name.service() }
+func (i *Instance) Service() string { return i.registered.Service }
 
 // Namespace returns the namespace that the instance declares for its app.
-func (i *Instance) Namespace() string { return i.name.namespace() }
+func (i *Instance) Namespace() string { return i.registered.Namespace }
 
 // Release returns the release that the instance runs.
-func (i *Instance) Release() string { return i.details.Value().release }
+func (i *Instance) Release() string { return i.registered.Release }
 
 // Image returns the image that the instance runs.
-func (i *Instance) Image() string { return i.details.Value().image }
+func (i *Instance) Image() string { return i.registered.Image }
 
 // Command returns the command that the instance runs, if it isn't the image's.
-func (i *Instance) Command() string { return i.details.Value().command }
+func (i *Instance) Command() string { return i.registered.Command }
 
 // Status returns Docker's status.
-func (i *Instance) Status() string { return i.details.Value().status }
+func (i *Instance) Status() string { return i.registered.Status }
 
 // Health returns Docker's result of the health check, empty without one.
-func (i *Instance) Health() string { return healths[i.health] }
+func (i *Instance) Health() string { return i.registered.Health }
 
 // Draining reports whether the instance is about to end.
-func (i *Instance) Draining() bool { return i.draining }
+func (i *Instance) Draining() bool { return i.registered.Draining }
 
 // Serving reports whether DNS may hand out the instance.
 func (i *Instance) Serving() bool { return i.serving }
 
 // Started returns when the instance started, in UTC.
-func (i *Instance) Started() time.Time {
-	if i.started == 0 {
-		return time.Time{}
-	}
-	return time.Unix(0, i.started).UTC()
-}
+func (i *Instance) Started() time.Time { return i.registered.Started.UTC() }
 
 // OfResource reports whether the instance is one of a resource, such as a
 // database, and of its service only for want of another name.
-func (i *Instance) OfResource() bool { return i.resource() != nil }
+func (i *Instance) OfResource() bool { return i.registered.Resource != nil }
 
-func (i *Instance) resource() *registry.InstanceResource {
-	if i.rare == nil {
-		return nil
-	}
-	return i.rare.resource
-}
+func (i *Instance) resource() *registry.InstanceResource { return i.registered.Resource }
 
-// Weight returns the weight, 1 to 100.
-func (i *Instance) Weight() uint16 { return uint16(i.weight) }
+// Weight returns the weight.
+func (i *Instance) Weight() uint16 { return uint16(i.registered.Weight) }
 
 // Priority returns the priority as in RFC 2782: lower comes first.
-func (i *Instance) Priority() uint16 { return i.priority }
+func (i *Instance) Priority() uint16 { return uint16(i.registered.Priority) }
 
 // Tags returns a copy of the instance's tags, nil if there are none.
-func (i *Instance) Tags() map[string]string {
-	var tags map[string]string
-	if t := i.details.Value().tags; t != "" {
-		// It was made by newInstance.
-		_ = json.Unmarshal([]byte(t), &tags)
-	}
-	return tags
-}
+func (i *Instance) Tags() map[string]string { return maps.Clone(i.registered.Tags) }
 
 // Links returns a copy of the services of its app that the instance asked to be
 // led to.
-func (i *Instance) Links() []string { return i.wishes().Links }
+func (i *Instance) Links() []string { return slices.Clone(i.registered.Links) }
 
 // Connect returns a copy of the names that ports of the instance's own loopback
 // are to lead to.
-func (i *Instance) Connect() map[uint16]string { return i.wishes().Connect }
+func (i *Instance) Connect() map[uint16]string { return maps.Clone(i.registered.Connect) }
 
-func (i *Instance) wishes() wishes {
-	var w wishes
-	if s := i.details.Value().wishes; s != "" {
-		// It was made by newInstance.
-		_ = json.Unmarshal([]byte(s), &w)
-	}
-	return w
-}
-
-// forced is the kind of endpoint that the instance is limited to.
-func (i *Instance) forced() string { return i.details.Value().address }
+// addressMode is the kind of endpoint that the instance is limited to.
+func (i *Instance) addressMode() string { return i.registered.Address }
 
 // Ports returns all ports, which the caller must not change.
-func (i *Instance) Ports() []Port {
-	if i.rare != nil {
-		return i.rare.ports
-	}
-	return i.port[:i.nPorts]
-}
+func (i *Instance) Ports() []Port { return i.ports }
 
-// Networks returns the networks, the preferred one first. The caller must not
-// change them.
+// Networks returns the networks, the preferred one first.
 func (i *Instance) Networks() []Network {
-	if i.rare != nil {
-		return i.rare.networks
+	all := make([]Network, len(i.registered.Networks))
+	for n, w := range i.registered.Networks {
+		all[n] = Network{ID: w.ID, Name: w.Name}
+		all[n].Addrs.add(w.IPv4)
+		all[n].Addrs.add(w.IPv6)
 	}
-	return i.network[:i.nNetworks]
+	return all
 }
 
-// Published returns the address of the node at which the ports are published,
-// which is none if nothing is beyond loopback. The caller must not change it.
-func (i *Instance) Published() *Addrs { return &i.host }
+// Published returns the address at which clients elsewhere reach the lowest
+// port that is published, invalid if none is, and the number of each port
+// there, 0 for one that isn't.
+func (i *Instance) Published() (netip.Addr, []uint16) {
+	facts := i.facts(nil)
+	facts.Limit = reach.HostOnly
+	numbers := make([]uint16, len(i.ports))
+	targets := reach.Targets(reach.Evaluate(&reach.Client{}, &facts, &reach.Options{}))
+	if len(targets) == 0 {
+		return netip.Addr{}, numbers
+	}
+	for _, p := range targets[0].Ports {
+		numbers[p.Index] = p.Number
+	}
+	if targets[0].V4.IsValid() {
+		return targets[0].V4, numbers
+	}
+	return targets[0].V6, numbers
+}
 
 // Host returns the address of the instance's node.
-func (i *Instance) Host() Addrs { return i.home.Value().addr }
+func (i *Instance) Host() Addrs {
+	var a Addrs
+	a.add(i.registered.Host)
+	return a
+}
+
+// facts are what decides about how the instance is reached. Without its node,
+// which then isn't known, its own address counts as the node's only one.
+func (i *Instance) facts(node *reach.Node) reach.Instance {
+	r := i.registered
+	f := reach.Instance{Node: node, Limit: r.Address, Ports: make([]reach.Port, len(r.Ports))}
+	if node == nil && r.Node != registry.NodeAPI {
+		f.Node = &reach.Node{Name: r.Node}
+		if r.Host.IsValid() {
+			f.Node.Addresses = append(f.Node.Addresses, r.Host)
+		}
+		for _, w := range r.Networks {
+			f.Node.Networks = append(f.Node.Networks, assumedNetwork(&w))
+		}
+	}
+	for n, p := range r.Ports {
+		f.Ports[n] = reach.Port{Number: p.Container, Protocol: p.Protocol}
+		for _, b := range p.Bindings {
+			f.Ports[n].Published = append(f.Ports[n].Published, netip.AddrPortFrom(b.IP, b.Port))
+		}
+	}
+	for _, w := range r.Networks {
+		f.Attachments = append(f.Attachments, reach.Attachment{Network: w.ID, V4: w.IPv4, V6: w.IPv6})
+	}
+	return f
+}
+
+// assumedNetwork is what a network probably is of which its node tells nothing.
+func assumedNetwork(w *registry.Network) reach.Network {
+	n := reach.Network{ID: w.ID, Name: w.Name, Driver: "overlay", Local: w.Scope == registry.ScopeLocal}
+	if n.Local {
+		n.Driver = "bridge"
+	}
+	return n
+}
 
 // byID orders by ID; should two nodes have one of the same ID, by node.
 func byID(a, b *Instance) int {

@@ -1,8 +1,6 @@
 package index
 
 import (
-	"math"
-
 	"github.com/rackdns/rackdns/internal/registry"
 )
 
@@ -59,7 +57,7 @@ func (b *builder) shows(key registry.Key, was, is registry.Entry) bool {
 // changes may be some that don't show. All that showed from since on is in
 // pastShown, so that two servers that started at different times agree.
 func (b *builder) endList(revision, since int64) {
-	for k, i := range b.instances.all() {
+	for k, i := range b.instances {
 		if i.seen != b.listing {
 			b.swap(k, i, nil, revision)
 		}
@@ -69,8 +67,6 @@ func (b *builder) endList(revision, since int64) {
 			b.dropRecord(k, r, revision)
 		}
 	}
-	// A list may leave next to nothing, and there may be no change after it.
-	b.compact(math.MaxInt)
 	switch {
 	case b.pastShown > 0:
 		b.serial = max(b.pastShown, b.serialBefore)
@@ -85,7 +81,7 @@ func (b *builder) endList(revision, since int64) {
 // that last changed before since.
 func (b *builder) lastBefore(since int64) int64 {
 	last := int64(0)
-	for _, i := range b.instances.all() {
+	for _, i := range b.instances {
 		if i.revision < since {
 			last = max(last, i.revision)
 		}

@@ -1,24 +1,18 @@
 package index
 
-import (
-	"unique"
-
-	"github.com/rackdns/rackdns/internal/registry"
-)
+import "github.com/rackdns/rackdns/internal/registry"
 
 // Port is a port of an instance.
 type Port struct {
-	// name is interned: a rack repeats a few in all of its instances.
-	name unique.Handle[string]
-	// Container is the port that the container listens on, Host the one it
-	// is published as on the instance's host endpoint, 0 if it isn't.
-	Container, Host uint16
+	name string
+	// Container is the port that the container listens on.
+	Container uint16
 	// UDP tells the protocol: else it is TCP.
 	UDP bool
 }
 
 // Name returns the port's name, which may be empty.
-func (p *Port) Name() string { return p.name.Value() }
+func (p *Port) Name() string { return p.name }
 
 // PortFilter chooses ports by protocol and by name or number, as the first two
 // labels of an SRV name do (RFC 2782).

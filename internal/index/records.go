@@ -71,13 +71,13 @@ func (b *builder) applyRecord(value any, in bool) {
 }
 
 func (b *builder) declare(r *registry.Service, in bool) {
-	v := b.service(newServiceName(r.Service, r.App, r.App))
+	v := b.service(r.Service, r.App)
 	if in {
-		v.more.declared = r
+		v.declared = r
 		b.claim(r.Namespace, r.App, 1)
 		return
 	}
-	v.more.declared = nil
+	v.declared = nil
 	b.claim(r.Namespace, r.App, -1)
 	b.prune(v)
 }

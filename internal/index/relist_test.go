@@ -5,10 +5,8 @@ import (
 	"log/slog"
 	"net/netip"
 	"runtime"
-	"runtime/debug"
 	"testing"
 
-	"github.com/rackdns/rackdns/internal/heap"
 	"github.com/rackdns/rackdns/internal/registry"
 )
 
@@ -69,37 +67,4 @@ func TestRelistingKeepsToItsBudget(t *testing.T) {
 	}
 	t.Logf("steady %d KiB, %d bytes an instance; listing again %.2f times as much", steady>>10, steady/n, float64(most-empty)/float64(steady))
 	runtime.KeepAlive(x)
-}
-
-// TestRelistingIsFrugal looks at how far the heap may grow, in percent, while
-// one picture is to replace another.
-func TestRelistingIsFrugal(t *testing.T) {
-	t.Setenv("GOGC", "")
-	t.Setenv("GOMEMLIMIT", "")
-	defer heap.Floor(1 << 20)()
-	x, err := Open(Config{Registry: registry.Config{Rack: "acme"}, Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	feed := x.Feed()
-	for _, step := range []struct {
-		what string
-		do   func()
-		want int
-	}{
-		{"a first list", func() { feed.BeginList(1, false) }, 200},
-		{"its end", func() { feed.EndList(2) }, 200},
-		{"another list", func() { feed.BeginList(3, true) }, 50},
-		{"one more, since that broke off", func() { feed.BeginList(4, true) }, 50},
-		{"its end", func() { feed.EndList(5) }, 200},
-		{"a list that breaks off", func() { feed.BeginList(6, false) }, 50},
-		{"the end of all", func() { _ = x.Close() }, 200},
-	} {
-		step.do()
-		percent := debug.SetGCPercent(100)
-		debug.SetGCPercent(percent)
-		if percent != step.want {
-			t.Errorf("%s: the heap may grow by %d %%, want %d %%", step.what, percent, step.want)
-		}
-	}
 }

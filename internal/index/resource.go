@@ -30,9 +30,9 @@ type Resource struct {
 	views     views
 }
 
-// Endpoints returns the instances that are the resource, as the asker can
-// reach them. The caller must not change them.
-func (r *Resource) Endpoints(a Asker) []Endpoint { return r.views.of(a) }
+func (r *Resource) endpoints(rules *rules, c *Client) []Endpoint {
+	return r.views.endpointsFor(rules, r.instances, c)
+}
 
 // Instances returns those that the resource is backed by, serving or not, by
 // ID. The caller must not change them.
@@ -50,10 +50,6 @@ func (r *Resource) OutsideHost() string {
 		return ""
 	}
 	return host
-}
-
-func (r *Resource) match(a Asker) Match {
-	return Match{Kind: Target, Resource: r, Endpoints: r.views.of(a)}
 }
 
 // resourceKey names a resource; an empty app is the rack.
@@ -137,7 +133,7 @@ func (b *builder) declareResource(r *registry.Resource, in bool) {
 	}
 	b.hosted[r.Host][k] = struct{}{}
 	// Declarations are rare, so nothing is kept to make this faster.
-	for _, i := range b.instances.all() {
+	for _, i := range b.instances {
 		if i.ID() == r.Host {
 			s.hosts = withOrWithout(s.hosts, i, true)
 		}
@@ -194,7 +190,7 @@ func (b *builder) resource(k resourceKey, s *supplied) *Resource {
 // back makes instances those that the resource is backed by.
 func (b *builder) back(r *Resource, instances []*Instance) {
 	// What is known of the resource goes on to change.
-	r.Backed, r.instances, r.views = true, slices.Clone(instances), b.rules.views(instances)
+	r.Backed, r.instances = true, slices.Clone(instances)
 }
 
 func setOrDelete(b *builder, t *pairs[string, *Resource], name string, r *Resource) {

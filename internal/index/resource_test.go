@@ -26,9 +26,9 @@ func said(s *Snapshot) []string {
 		}
 	}
 	for _, name := range names {
-		m := s.Lookup(name, Asker{})
+		m := s.Lookup(name, Stranger())
 		text := fmt.Sprint(name, " ", m.Kind)
-		if err := agrees(s, name, Asker{}); err != nil {
+		if err := agrees(s, name, Stranger()); err != nil {
 			text += " " + err.Error()
 		}
 		if r := m.Resource; r != nil {

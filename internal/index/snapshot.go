@@ -16,7 +16,7 @@ type Snapshot struct {
 	// services holds every service as <service>.<app>, since that is what
 	// nearly all queries are for and each further map costs them a cache miss
 	// or three.
-	services directory
+	services pairs[string, *Service]
 	// apps holds every app by its name and by the namespaces it has won.
 	apps      pairs[string, *App]
 	rack      pairs[string, *Resource]
@@ -40,28 +40,19 @@ type placeAt = pair[netip.Addr, *place]
 type App struct {
 	owner owner
 	Name  string
-	// services holds the names of the services, by which they are found in the
-	// snapshot: a change of one of them is then no change of its app.
-	services  trie[string, appService, *appService]
+	// services are the full names of the services by their own, by which they are
+	// found in the snapshot: a change of one of them is then no change of its app.
+	services  pairs[string, string]
 	resources pairs[string, *Resource]
 	databases pairs[string, *Resource]
 }
 
-// appService is a service by its name within its app.
-type appService struct{ *serviceName }
-
-func (s *appService) key() string { return s.service() }
-
 // database is a resource by one of its names by type and group.
 type database = pair[string, *Resource]
 
-// place is what is known of an address.
+// place is what is known of an address: the instances that have it.
 type place struct {
 	instances []*Instance
-	// asker is what to think of a query that comes from the address.
-	asker Asker
-	// nodes counts the reasons to take the address for the node's own.
-	nodes int
 }
 
 // Clash is a namespace that several apps claim. Apps are those that lost.
@@ -69,24 +60,6 @@ type Clash struct {
 	Namespace, Winner string
 	Apps              []string
 }
-
-// Asker is who asks, as far as it matters for what can be reached.
-type Asker struct {
-	onNode   bool
-	networks []string
-	instance *Instance
-}
-
-// Instance returns the instance that asks, nil if the asker is none of this
-// node's.
-func (a Asker) Instance() *Instance { return a.instance }
-
-// near reports whether there may be endpoints that the asker reaches and others
-// don't.
-func (a Asker) near() bool { return a.onNode || len(a.networks) > 0 }
-
-// OnNode reports whether the asker is the node itself.
-func (a Asker) OnNode() bool { return a.onNode }
 
 // Kind says what a name is.
 type Kind uint8
@@ -131,18 +104,6 @@ func (s *Snapshot) Revision() int64 { return s.revision }
 // used.
 func (s *Snapshot) Invalid() int { return s.invalid }
 
-// Asker returns who it is that asks from ip.
-func (s *Snapshot) Asker(ip netip.Addr) Asker {
-	ip = ip.Unmap()
-	if ip.IsLoopback() {
-		return Asker{onNode: true}
-	}
-	if p, ok := s.addresses.get(ip); ok {
-		return p.value.asker
-	}
-	return Asker{}
-}
-
 // The labels below which the zone keeps what is no service.
 const (
 	labelResource = "resource"
@@ -151,34 +112,39 @@ const (
 )
 
 // service returns the service of that name, nil if there is none.
-func (s *Snapshot) service(name *serviceName) *Service {
-	if l := s.services.at(name.full()); l != nil {
-		return l.service
-	}
-	return nil
+func (s *Snapshot) service(name string) *Service {
+	p, _ := s.services.get(name)
+	return p.value
+}
+
+// Endpoints returns how a client reaches a service's instances, which the caller
+// must not change.
+func (s *Snapshot) Endpoints(v *Service, c *Client) []Endpoint { return v.endpoints(s.rules, c) }
+
+// ResourceEndpoints returns how a client reaches the instances that are a
+// resource. The caller must not change them.
+func (s *Snapshot) ResourceEndpoints(r *Resource, c *Client) []Endpoint {
+	return r.endpoints(s.rules, c)
 }
 
 // Lookup returns what a name stands for. The name is in lower case, relative
 // to the rack's zone, and without a dot at its end: "web.shop".
-func (s *Snapshot) Lookup(name string, a Asker) Match {
+func (s *Snapshot) Lookup(name string, c *Client) Match {
 	if dot := strings.LastIndexByte(name, '.'); dot >= 0 {
 		// What is before the last two labels, if anything, ends in a dot.
 		above := strings.LastIndexByte(name[:dot], '.') + 1
-		if l := s.services.at(name[above:]); l != nil {
-			if above == 0 {
-				return Match{Kind: AService, Service: l.service, Endpoints: l.endpoints(a)}
-			}
-			if m := l.service.lookup(name[:above-1], a); m.Kind != None {
+		if v := s.service(name[above:]); v != nil {
+			if m := v.lookup(s.rules, name[:max(above-1, 0)], c); m.Kind != None {
 				return m
 			}
 		}
 	}
 	rest, last := cutLast(name)
 	if app, ok := s.apps.get(last); ok {
-		return s.lookupIn(app.value, rest, a)
+		return s.lookupIn(app.value, rest, c)
 	}
 	if last == labelResource {
-		return lookupResource(&s.rack, rest, a)
+		return s.lookupResource(&s.rack, rest, c)
 	}
 	return Match{}
 }
@@ -191,27 +157,27 @@ func cutLast(name string) (rest, last string) {
 	return "", name
 }
 
-func (s *Snapshot) lookupIn(a *App, name string, asker Asker) Match {
+func (s *Snapshot) lookupIn(a *App, name string, c *Client) Match {
 	if name == "" {
 		return Match{Kind: Empty}
 	}
 	rest, last := cutLast(name)
-	if name, ok := a.services.get(last); ok {
-		if v := s.service(name.serviceName); v != nil {
-			if m := v.lookup(rest, asker); m.Kind != None {
+	if full, ok := a.services.get(last); ok {
+		if v := s.service(full.value); v != nil {
+			if m := v.lookup(s.rules, rest, c); m.Kind != None {
 				return m
 			}
 		}
 	} else if r, ok := a.databases.get(last); ok && rest == "" {
-		return r.value.match(asker)
+		return s.matchResource(r.value, c)
 	}
 	if last == labelResource {
-		return lookupResource(&a.resources, rest, asker)
+		return s.lookupResource(&a.resources, rest, c)
 	}
 	return Match{}
 }
 
-func lookupResource(resources *pairs[string, *Resource], name string, asker Asker) Match {
+func (s *Snapshot) lookupResource(resources *pairs[string, *Resource], name string, c *Client) Match {
 	if name == "" {
 		if resources.size == 0 {
 			return Match{}
@@ -219,9 +185,13 @@ func lookupResource(resources *pairs[string, *Resource], name string, asker Aske
 		return Match{Kind: Empty}
 	}
 	if r, ok := resources.get(name); ok {
-		return r.value.match(asker)
+		return s.matchResource(r.value, c)
 	}
 	return Match{}
+}
+
+func (s *Snapshot) matchResource(r *Resource, c *Client) Match {
+	return Match{Kind: Target, Resource: r, Endpoints: r.endpoints(s.rules, c)}
 }
 
 // Apps yields every app once, by name.
@@ -253,7 +223,7 @@ func (s *Snapshot) Services(a *App) iter.Seq[*Service] {
 	return func(yield func(*Service) bool) {
 		all := make([]*Service, 0, a.services.size)
 		for name := range a.services.all() {
-			if v := s.service(name.serviceName); v != nil {
+			if v := s.service(name.value); v != nil {
 				all = append(all, v)
 			}
 		}

@@ -1,15 +1,16 @@
 package index
 
 import (
+	"runtime"
 	"sync"
 	"time"
 
 	"github.com/rackdns/rackdns/internal/registry"
 )
 
-// taken is an entry that has been looked at, which is most of the work and
+// decodedEntry is an entry that has been decoded, which is most of the work and
 // changes nothing.
-type taken struct {
+type decodedEntry struct {
 	entry registry.Entry
 	key   registry.Key
 	// err says that the entry can't be used.
@@ -24,21 +25,21 @@ type taken struct {
 // not those of a change, but those of a list.
 const parallelFrom = 64
 
-// take applies entries in their order. A value that can't be read counts as
-// absent: it must not keep alive what was there before it.
-func (b *builder) take(entries []registry.Entry) {
-	all := make([]taken, len(entries))
-	look := func(a *arena, from, to int) {
+// applyBatch applies entries in their order. A value that can't be read counts
+// as absent: it must not keep alive what was there before it.
+func (b *builder) applyBatch(entries []registry.Entry) {
+	all := make([]decodedEntry, len(entries))
+	decode := func(from, to int) {
 		for n := from; n < to; n++ {
-			all[n] = b.look(a, entries[n])
+			all[n] = b.decode(entries[n])
 		}
 	}
-	if procs := min(len(b.arenas), len(entries)/parallelFrom); procs <= 1 || b.live {
-		look(&b.arenas[0], 0, len(entries))
+	if procs := min(runtime.GOMAXPROCS(0), len(entries)/parallelFrom); procs <= 1 || b.live {
+		decode(0, len(entries))
 	} else {
 		var wg sync.WaitGroup
 		for p := range procs {
-			wg.Go(func() { look(&b.arenas[p], p*len(entries)/procs, (p+1)*len(entries)/procs) })
+			wg.Go(func() { decode(p*len(entries)/procs, (p+1)*len(entries)/procs) })
 		}
 		wg.Wait()
 	}
@@ -47,59 +48,54 @@ func (b *builder) take(entries []registry.Entry) {
 	}
 }
 
-// look only reads what the builder has, and takes from the arena what it needs.
-func (b *builder) look(a *arena, e registry.Entry) taken {
-	t := taken{entry: e}
-	if t.key, t.err = b.layout.Parse(e.Key); t.err != nil || t.key.Kind != registry.KindInstance || e.Deleted() {
-		return t
+// decode only reads what the builder has.
+func (b *builder) decode(e registry.Entry) decodedEntry {
+	d := decodedEntry{entry: e}
+	if d.key, d.err = b.layout.Parse(e.Key); d.err != nil || d.key.Kind != registry.KindInstance || e.Deleted() {
+		return d
 	}
 	if !b.live && !b.reset {
-		if old := b.instances.get(t.key); old != nil && old.revision == e.ModRevision {
-			t.known = true
-			return t
+		if old := b.instances[d.key]; old != nil && old.revision == e.ModRevision {
+			d.known = true
+			return d
 		}
 	}
-	r, err := a.decoder.Decode(t.key, e.Value)
-	switch {
-	case err != nil:
-		t.err = err
-		return t
-	case t.key.Owner == registry.NodeAPI:
-		// It doesn't say its key, so that it couldn't be moved.
-		t.instance = newInstance(r, e.ModRevision)
-	default:
-		t.instance = a.instance().fill(r, e.ModRevision)
+	r, err := registry.DecodeInstance(d.key, e.Value)
+	if err != nil {
+		d.err = err
+		return d
 	}
-	t.observed = r.Observed
-	return t
+	d.observed = r.Observed
+	d.instance = newInstance(r, e.ModRevision)
+	return d
 }
 
-func (b *builder) apply(t *taken) {
+func (b *builder) apply(d *decodedEntry) {
 	switch {
-	case t.key.Kind == 0:
-		b.refuse(t.entry, t.err)
+	case d.key.Kind == 0:
+		b.refuse(d.entry, d.err)
 		return
-	case t.key.Kind != registry.KindInstance:
-		b.revision = max(b.revision, t.entry.ModRevision)
-		b.takeRecord(t.key, t.entry)
+	case d.key.Kind != registry.KindInstance:
+		b.revision = max(b.revision, d.entry.ModRevision)
+		b.takeRecord(d.key, d.entry)
 		return
 	}
-	b.revision = max(b.revision, t.entry.ModRevision)
-	old := b.instances.get(t.key)
-	if t.known {
+	b.revision = max(b.revision, d.entry.ModRevision)
+	old := b.instances[d.key]
+	if d.known {
 		old.seen = b.listing
 		return
 	}
-	if t.err != nil {
-		b.refuse(t.entry, t.err)
+	if d.err != nil {
+		b.refuse(d.entry, d.err)
 	} else {
-		delete(b.invalid, t.entry.Key)
+		delete(b.invalid, d.entry.Key)
 	}
-	if t.instance != nil {
-		t.instance.seen = b.listing
-		if b.live && !t.observed.IsZero() {
-			b.observed = append(b.observed, t.observed)
+	if d.instance != nil {
+		d.instance.seen = b.listing
+		if b.live && !d.observed.IsZero() {
+			b.observed = append(b.observed, d.observed)
 		}
 	}
-	b.swap(t.key, old, t.instance, t.entry.ModRevision)
+	b.swap(d.key, old, d.instance, d.entry.ModRevision)
 }

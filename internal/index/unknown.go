@@ -72,7 +72,7 @@ func (s *Snapshot) unknown(name string) error {
 	}
 	rest, last = cutLast(rest)
 	if name, ok := a.services.get(last); ok {
-		if v := s.service(name.serviceName); v != nil {
+		if v := s.service(name.value); v != nil {
 			return v.unknown(rest)
 		}
 	}

@@ -66,43 +66,44 @@ func (c *Client) confined() bool {
 	})
 }
 
-// Identify says who asks a server on a node from an address. attached returns
-// the networks of the container of the node that has the address, and false if
-// there is none.
-func Identify(node *Node, from netip.Addr, attached func(netip.Addr) ([]string, bool)) Client {
-	from = from.Unmap().WithZone("")
-	c := Client{Node: node, Addr: from}
+// Identify says how a client that asks a server on a node is recognised by its
+// address, and on which of the node's networks it is if that is all that is
+// known. A container of the node whose address is known is one without this.
+func Identify(node *Node, from netip.Addr) (Kind, *Network) {
 	switch {
 	case from.IsLoopback():
-		c.Kind = Self
-		return c
+		return Self, nil
 	case node == nil:
-		return c
+		return Unknown, nil
 	case slices.Contains(node.Addresses, from):
-		c.Kind = Self
-		return c
-	}
-	if networks, ok := attached(from); ok {
-		c.Kind, c.Networks = Container, networks
-		return c
+		return Self, nil
 	}
 	for n := range node.Networks {
-		w := &node.Networks[n]
-		if slices.Contains(w.Gateways, from) && w.bridged() {
-			c.Kind = Hidden
-			return c
+		if w := &node.Networks[n]; w.bridged() && slices.Contains(w.Gateways, from) {
+			return Hidden, nil
 		}
 	}
 	for n := range node.Networks {
 		// Who is on the LAN by way of macvlan can't be told from who is there
 		// by itself.
 		if w := &node.Networks[n]; w.contains(from) && !w.onLAN() {
-			c.Kind, c.Networks = OnNetwork, []string{w.ID}
-			return c
+			return OnNetwork, w
 		}
 	}
 	if inAny(node.Links, from) {
-		c.Kind = OnLink
+		return OnLink, nil
 	}
-	return c
+	return Unknown, nil
+}
+
+// Places returns the subnets in which a client's address makes a difference,
+// for instances on the node.
+func (n *Node) Places() []netip.Prefix {
+	all := slices.Clone(n.Links)
+	for w := range n.Networks {
+		if n.Networks[w].onLAN() {
+			all = append(all, n.Networks[w].Subnets...)
+		}
+	}
+	return all
 }

@@ -62,6 +62,10 @@ type Verdict struct {
 // Reached reports whether there is any endpoint.
 func (v *Verdict) Reached() bool { return v.V4.Rule.Reached() || v.V6.Rule.Reached() }
 
+// Why returns the rule that says most: what keeps the port from being reached in
+// the family in which it is published, before that it isn't in the other.
+func (v *Verdict) Why() Rule { return max(v.V4.Rule, v.V6.Rule) }
+
 // Evaluate decides about all ports of an instance, in their order.
 func Evaluate(c *Client, i *Instance, o *Options) []Verdict {
 	e := evaluation{client: c, instance: i, options: o, limit: i.Limit}

@@ -18,7 +18,8 @@ type Target struct {
 
 // TargetPort is a port at a target.
 type TargetPort struct {
-	*Port
+	// Index is the port's place among those of the instance.
+	Index int
 	// Number is the one to dial.
 	Number uint16
 }
@@ -27,13 +28,13 @@ type TargetPort struct {
 // port is: a port whose number differs between the families has a target for
 // each. The first is that of the lowest port.
 func Targets(verdicts []Verdict) []Target {
-	order := make([]*Verdict, len(verdicts))
+	order := make([]int, len(verdicts))
 	for n := range verdicts {
-		order[n] = &verdicts[n]
+		order[n] = n
 	}
-	slices.SortStableFunc(order, func(a, b *Verdict) int { return cmp.Compare(a.Port.Number, b.Port.Number) })
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(verdicts[a].Port.Number, verdicts[b].Port.Number) })
 	var all []Target
-	add := func(p *Port, v4, v6 netip.Addr, number uint16) {
+	add := func(p int, v4, v6 netip.Addr, number uint16) {
 		at := slices.IndexFunc(all, func(t Target) bool { return t.V4 == v4 && t.V6 == v6 })
 		if at < 0 {
 			at = len(all)
@@ -41,20 +42,20 @@ func Targets(verdicts []Verdict) []Target {
 		}
 		all[at].Ports = append(all[at].Ports, TargetPort{p, number})
 	}
-	for _, v := range order {
-		four, six := v.V4.Addr, v.V6.Addr
+	for _, p := range order {
+		four, six := verdicts[p].V4.Addr, verdicts[p].V6.Addr
 		switch {
 		case four.IsValid() && six.IsValid() && four.Port() == six.Port():
-			add(v.Port, four.Addr(), six.Addr(), four.Port())
+			add(p, four.Addr(), six.Addr(), four.Port())
 			continue
 		case !four.IsValid() && !six.IsValid():
 			continue
 		}
 		if four.IsValid() {
-			add(v.Port, four.Addr(), netip.Addr{}, four.Port())
+			add(p, four.Addr(), netip.Addr{}, four.Port())
 		}
 		if six.IsValid() {
-			add(v.Port, netip.Addr{}, six.Addr(), six.Port())
+			add(p, netip.Addr{}, six.Addr(), six.Port())
 		}
 	}
 	return all

@@ -54,8 +54,14 @@ type Instance struct {
 	Why string `json:"why"`
 	// Endpoints are what the asker is told. They are never null.
 	Endpoints []Endpoint `json:"endpoints"`
-	// Unpublished are ports that can't be reached there, such as "9000/tcp".
-	Unpublished []string `json:"unpublished,omitempty"`
+	// Unreachable are ports that the asker can't reach.
+	Unreachable []Unreachable `json:"unreachable,omitempty"`
+}
+
+// Unreachable is a port, such as "9000/tcp", and why it can't be reached.
+type Unreachable struct {
+	Port string `json:"port"`
+	Why  string `json:"why"`
 }
 
 // Endpoint is an address and a port, which is 0 for an instance without any: it
@@ -99,7 +105,7 @@ func (r Rack) Resolve(name string, a Asker) (Result, error) {
 		return Result{}, fmt.Errorf("%s: %w", res.Name, err)
 	}
 	for _, v := range x.Verdicts {
-		res.Instances = append(res.Instances, instance(v))
+		res.Instances = append(res.Instances, instance(&x.Match, v))
 	}
 	res.describe(&x)
 	return res, nil
@@ -137,25 +143,22 @@ func (r *Result) setHost(res *index.Resource) {
 	}
 }
 
-func instance(v index.Verdict) Instance {
+func instance(m *index.Match, v index.Verdict) Instance {
 	i := Instance{ID: v.Instance.ID(), Node: v.Instance.Node(), Told: v.Told, Why: v.Why, Endpoints: []Endpoint{}}
-	for _, p := range v.Unpublished {
-		i.Unpublished = append(i.Unpublished, fmt.Sprintf("%d/%s", p.Container, p.Protocol()))
+	for _, p := range v.Left {
+		i.Unreachable = append(i.Unreachable, Unreachable{fmt.Sprintf("%d/%s", p.Container, p.Protocol()), p.Why})
 	}
-	if !v.Told {
-		return i
-	}
-	addrs := v.Endpoint.All()
-	for _, p := range v.Ports {
-		for _, ip := range addrs {
-			i.Endpoints = append(i.Endpoints, Endpoint{ip, v.Endpoint.Number(p), p.Name(), p.Protocol()})
+	for n := range v.Endpoints {
+		e := &v.Endpoints[n]
+		ports := m.Wanted(e)
+		for _, ip := range e.All() {
+			for _, p := range ports {
+				i.Endpoints = append(i.Endpoints, Endpoint{ip, e.Number(p), p.Name(), p.Protocol()})
+			}
+			if len(ports) == 0 {
+				i.Endpoints = append(i.Endpoints, Endpoint{Address: ip})
+			}
 		}
 	}
-	if len(v.Ports) == 0 {
-		for _, ip := range addrs {
-			i.Endpoints = append(i.Endpoints, Endpoint{Address: ip})
-		}
-	}
-
 	return i
 }

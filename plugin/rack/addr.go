@@ -61,12 +61,10 @@ func (q *query) fill(h *dns.RR_Header, rrtype uint16, owner string) {
 	h.Name, h.Rrtype, h.Class, h.Ttl = owner, rrtype, dns.ClassINET, q.rack.ttl
 }
 
-// address returns an endpoint's address of one family, nil if it has none.
+// address returns the address of one family that an endpoint is told by, nil if
+// it has none.
 func address(e *index.Endpoint, v6 bool) []byte {
-	if v6 {
-		return e.V6()
-	}
-	return e.V4()
+	return e.Told(v6)
 }
 
 // candidates appends the addresses of one family to order. Several instances

@@ -73,9 +73,6 @@ func (q *query) pickPorts(picks []pick, match *index.Match, at int32, suffix str
 		return picks, false
 	}
 	begin := len(picks)
-	if number := e.Single(); number != 0 && allPorts(match) {
-		return q.pickPort(picks, e, pick{at: at, number: number, first: true}, target, suffix, size, room)
-	}
 	ports := e.Ports()
 	for n := range ports {
 		number := e.Number(&ports[n])
@@ -98,18 +95,13 @@ func (q *query) pickPort(picks []pick, e *index.Endpoint, p pick, target int, su
 	p.glue = sizePointer + sizeRecord
 	if q.start()+*size+sizeSRV >= farthest {
 		// The target can't be pointed at, but what follows its ID can.
-		p.glue += 1 + uint16(len(e.ID()))
+		p.glue += 1 + uint16(len(e.ID())) + labelLen(e)
 		if suffix == "" {
 			p.glue = sizeRecord + uint16(target) + 1
 		}
 	}
 	*size += sizeSRV + target + 1
 	return append(picks, p), false
-}
-
-// allPorts reports whether the question is for all ports there are.
-func allPorts(match *index.Match) bool {
-	return match.Kind == index.AService || match.Kind == index.AnInstance
 }
 
 // has reports whether the endpoint has a record with the number already: TCP
@@ -210,6 +202,9 @@ func (q *query) targetSuffix(match *index.Match) string {
 		return ""
 	case index.AnInstance:
 		labels = 1
+		if len(match.Endpoints) > 0 && match.Endpoints[0].Label() != "" {
+			labels = 2
+		}
 	case index.Ports:
 		labels = 2
 	}
@@ -226,14 +221,26 @@ func (q *query) targetSuffix(match *index.Match) string {
 
 func targetLen(e *index.Endpoint, suffix, base string) int {
 	if suffix == "" {
-		return len(e.ID()) + len(e.Service()) + len(e.App()) + len(base) + 3
+		return int(labelLen(e)) + len(e.ID()) + len(e.Service()) + len(e.App()) + len(base) + 3
 	}
-	return len(e.ID()) + 1 + len(suffix)
+	return int(labelLen(e)) + len(e.ID()) + 1 + len(suffix)
+}
+
+// labelLen is what an endpoint's label takes, with its dot.
+func labelLen(e *index.Endpoint) uint16 {
+	if e.Label() == "" {
+		return 0
+	}
+	return uint16(len(e.Label())) + 1
 }
 
 // writeTarget writes the instance's name and returns it.
 func writeTarget(b *strings.Builder, e *index.Endpoint, suffix, base string) string {
 	begin := b.Len()
+	if e.Label() != "" {
+		b.WriteString(e.Label())
+		b.WriteByte('.')
+	}
 	b.WriteString(e.ID())
 	b.WriteByte('.')
 	if suffix == "" {

@@ -111,13 +111,13 @@ func (d *dump) forward() {
 
 // service writes a service, its instances, and its ports by name and number.
 func (d *dump) service(name string, v *index.Service) {
-	endpoints := v.Endpoints(index.Asker{})
+	endpoints := d.s.Endpoints(v, index.Stranger())
 	d.addresses(name, endpoints)
 	named := map[string][]dns.RR{}
 	for n := range endpoints {
 		e := endpoints[n]
-		target := e.ID() + "." + name
-		d.addresses(target, endpoints[n:n+1])
+		target := targetName(&e, name)
+		d.target(target, &e)
 		var numbers []uint16
 		ports := e.Ports()
 		for i := range ports {
@@ -170,6 +170,24 @@ func (d *dump) appendSRV(rrs []dns.RR, owner string, e index.Endpoint, number ui
 	return append(rrs, is)
 }
 
+// targetName is the name of an endpoint below its service's.
+func targetName(e *index.Endpoint, service string) string {
+	if e.Label() != "" {
+		return e.Label() + "." + e.ID() + "." + service
+	}
+	return e.ID() + "." + service
+}
+
+// target adds the addresses of one endpoint.
+func (d *dump) target(owner string, e *index.Endpoint) {
+	if len(owner) > longest {
+		return
+	}
+	for _, ip := range e.All() {
+		d.rrs = append(d.rrs, addrRR(owner, ip, d.ttl))
+	}
+}
+
 // addresses adds the addresses of endpoints, each once.
 func (d *dump) addresses(owner string, endpoints []index.Endpoint) {
 	if len(owner) > longest {
@@ -190,7 +208,7 @@ func (d *dump) resource(owner string, r *index.Resource) {
 	if len(owner) > longest {
 		return
 	}
-	endpoints := r.Endpoints(index.Asker{})
+	endpoints := d.s.ResourceEndpoints(r, index.Stranger())
 	if host := r.OutsideHost(); host != "" {
 		d.rrs = append(d.rrs, &dns.CNAME{Hdr: d.header(owner, dns.TypeCNAME), Target: host})
 		return
@@ -208,7 +226,7 @@ func (d *dump) resource(owner string, r *index.Resource) {
 		ports := e.Ports()
 		for n := range ports {
 			if number := e.Number(&ports[n]); number != 0 && match.Wants(&ports[n]) {
-				d.srv(owner, e, number, e.ID()+"."+e.Service()+"."+e.App()+"."+d.of.name)
+				d.srv(owner, e, number, targetName(&e, e.Service()+"."+e.App()+"."+d.of.name))
 			}
 		}
 	}

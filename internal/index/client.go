@@ -1,0 +1,141 @@
+package index
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+
+	"github.com/rackdns/rackdns/internal/reach"
+)
+
+// Client is who asks, as far as it matters for what can be reached.
+type Client struct {
+	client reach.Client
+	// class is the same for clients that are told the same of everything.
+	class    string
+	instance *Instance
+}
+
+// Asker is a Client.
+type Asker = *Client
+
+// unknownClient is one of which nothing is known.
+var unknownClient = &Client{}
+
+// Stranger returns a client of which nothing is known.
+func Stranger() *Client { return unknownClient }
+
+// Instance returns the instance that asks, nil if the client is none of this
+// node's.
+func (c *Client) Instance() *Instance { return c.instance }
+
+// OnNode reports whether the client is the node itself.
+func (c *Client) OnNode() bool { return c.client.Kind == reach.Self }
+
+// Kind says how the client was recognised.
+func (c *Client) Kind() reach.Kind { return c.client.Kind }
+
+// Networks returns the IDs of the networks that the client is known to be on.
+func (c *Client) Networks() []string { return c.client.Networks }
+
+// Asker returns who it is that asks from ip.
+func (s *Snapshot) Asker(ip netip.Addr) *Client {
+	ip = ip.Unmap().WithZone("")
+	if p, ok := s.addresses.get(ip); ok && !ip.IsLoopback() {
+		if c := s.rules.container(p.value.instances); c != nil {
+			return c
+		}
+	}
+	return s.rules.identify(ip)
+}
+
+// classKey tells clients apart that aren't known as containers.
+type classKey struct {
+	kind    reach.Kind
+	network string
+	// places are the subnets that the client is in, by their bits.
+	places uint64
+}
+
+// clients are those that have asked, one of each class. They are remembered,
+// so that no query makes one.
+type clients struct {
+	known atomic.Pointer[map[classKey]*Client]
+}
+
+// identify returns who asks from an address that no container of this node is
+// known to have.
+func (r *rules) identify(ip netip.Addr) *Client {
+	key := classKey{}
+	var network *reach.Network
+	if key.kind, network = reach.Identify(r.here, ip); network != nil {
+		key.network = network.ID
+	}
+	if key.kind == reach.Unknown || key.kind == reach.OnLink {
+		for n, p := range r.places {
+			if p.Contains(ip) {
+				key.places |= 1 << n
+			}
+		}
+	}
+	if key == (classKey{}) {
+		return unknownClient
+	}
+	known := r.clients.known.Load()
+	if known != nil {
+		if c := (*known)[key]; c != nil {
+			return c
+		}
+	}
+	c := &Client{client: reach.Client{Kind: key.kind, Node: r.here, Addr: ip}}
+	c.class = fmt.Sprintf("%s %s %x", key.kind, key.network, key.places)
+	if network != nil {
+		c.client.Networks = []string{network.ID}
+		c.class = classOn(c.client.Networks)
+	}
+	next := map[classKey]*Client{key: c}
+	if known != nil {
+		maps.Copy(next, *known)
+	}
+	r.clients.known.CompareAndSwap(known, &next)
+	return c
+}
+
+// classOn is the class of containers on networks.
+func classOn(networks []string) string { return "on " + strings.Join(networks, " ") }
+
+// container returns the one of the instances at an address that asks from it
+// here, nil if none does: Docker gives an address to the next container at once,
+// so the one that started last is it.
+func (r *rules) container(instances []*Instance) *Client {
+	var last *Instance
+	for _, i := range instances {
+		if i.Node() != r.node {
+			continue
+		}
+		started := i.registered.Started
+		if last == nil || started.After(last.registered.Started) || started.Equal(last.registered.Started) && byID(i, last) < 0 {
+			last = i
+		}
+	}
+	if last == nil {
+		return nil
+	}
+	return last.asClient(r)
+}
+
+// asClient returns the instance as one that asks.
+func (i *Instance) asClient(r *rules) *Client {
+	if c := i.client.Load(); c != nil && c.client.Node == r.here {
+		return c
+	}
+	c := &Client{instance: i, client: reach.Client{Kind: reach.Container, Node: r.here}}
+	for _, w := range i.registered.Networks {
+		c.client.Networks = append(c.client.Networks, w.ID)
+	}
+	c.class = classOn(c.client.Networks)
+	i.client.Store(c)
+	return c
+}

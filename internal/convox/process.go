@@ -86,9 +86,8 @@ func host(i *index.Instance) string {
 	if at, _ := i.Published(); at.IsValid() {
 		return at.String()
 	}
-	node := i.Host()
-	if all := node.All(); len(all) > 0 {
-		return all[0].String()
+	if node := i.Host(); node.IsValid() {
+		return node.String()
 	}
 	return ""
 }

@@ -29,7 +29,7 @@ type builder struct {
 
 	// instances holds what is registered; the other kinds are few and have
 	// what they need in records.
-	instances map[registry.Key]*Instance
+	instances instances
 	records   map[string]*record
 	invalid   map[string]int64
 
@@ -66,7 +66,7 @@ func newBuilder(o Options, layout registry.Layout, log *slog.Logger) *builder {
 		nodes:      map[string]*registry.Node{},
 		namespaces: newNamespaces(),
 		supplies:   newSupplies(),
-		instances:  map[registry.Key]*Instance{},
+		instances:  instances{},
 		records:    map[string]*record{},
 		invalid:    map[string]int64{},
 		counts:     map[registry.Kind]int{},
@@ -123,10 +123,10 @@ func (b *builder) swap(k registry.Key, old, is *Instance, revision int64) {
 		b.remove(old)
 	}
 	if is == nil {
-		delete(b.instances, k)
+		b.instances.delete(k)
 		return
 	}
-	b.instances[k] = is
+	b.instances.set(k, is)
 }
 
 func (b *builder) add(i *Instance) {
@@ -251,14 +251,10 @@ func (b *builder) winner(ns string) string {
 // eachPlace calls f for the addresses from which the instance may ask here, or
 // which lead to it wherever it is.
 func (b *builder) eachPlace(i *Instance, f func(netip.Addr)) {
-	for _, w := range i.registered.Networks {
-		if w.Scope == registry.ScopeLocal && i.Node() != b.rules.node {
-			continue
-		}
-		for _, ip := range []netip.Addr{w.IPv4, w.IPv6} {
-			if ip.IsValid() {
-				f(ip)
-			}
+	for n := range i.networks {
+		w := &i.networks[n]
+		if !w.of.Value().local || i.Node() == b.rules.node {
+			w.addrs.each(f)
 		}
 	}
 }
@@ -288,6 +284,11 @@ func (b *builder) setNode(name string, n *registry.Node) {
 		b.rules = b.rules.with(name, nodeFacts(n))
 	}
 	b.nodes = nodes
+	// What clients were told of the node's instances may be another thing now.
+	for _, i := range b.instances[name] {
+		b.service(i.Service(), i.App())
+		b.settleSupply(i)
+	}
 }
 
 // nodeFacts are what a node's key says of how its containers are reached.

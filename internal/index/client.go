@@ -90,10 +90,10 @@ func (r *rules) identify(ip netip.Addr) *Client {
 		}
 	}
 	c := &Client{client: reach.Client{Kind: key.kind, Node: r.here, Addr: ip}}
-	c.class = fmt.Sprintf("%s %s %x", key.kind, key.network, key.places)
+	c.class = fmt.Sprintf("%d %s %s %x", r.generation, key.kind, key.network, key.places)
 	if network != nil {
 		c.client.Networks = []string{network.ID}
-		c.class = classOn(c.client.Networks)
+		c.class = r.classOn(c.client.Networks)
 	}
 	next := map[classKey]*Client{key: c}
 	if known != nil {
@@ -103,8 +103,10 @@ func (r *rules) identify(ip netip.Addr) *Client {
 	return c
 }
 
-// classOn is the class of containers on networks.
-func classOn(networks []string) string { return "on " + strings.Join(networks, " ") }
+// classOn is the class of containers of this node on networks.
+func (r *rules) classOn(networks []string) string {
+	return fmt.Sprintf("%d on %s", r.generation, strings.Join(networks, " "))
+}
 
 // container returns the one of the instances at an address that asks from it
 // here, nil if none does: Docker gives an address to the next container at once,
@@ -115,8 +117,7 @@ func (r *rules) container(instances []*Instance) *Client {
 		if i.Node() != r.node {
 			continue
 		}
-		started := i.registered.Started
-		if last == nil || started.After(last.registered.Started) || started.Equal(last.registered.Started) && byID(i, last) < 0 {
+		if last == nil || i.started > last.started || i.started == last.started && byID(i, last) < 0 {
 			last = i
 		}
 	}
@@ -132,10 +133,10 @@ func (i *Instance) asClient(r *rules) *Client {
 		return c
 	}
 	c := &Client{instance: i, client: reach.Client{Kind: reach.Container, Node: r.here}}
-	for _, w := range i.registered.Networks {
-		c.client.Networks = append(c.client.Networks, w.ID)
+	for n := range i.networks {
+		c.client.Networks = append(c.client.Networks, i.networks[n].of.Value().id)
 	}
-	c.class = classOn(c.client.Networks)
+	c.class = r.classOn(c.client.Networks)
 	i.client.Store(c)
 	return c
 }

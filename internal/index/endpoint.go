@@ -90,14 +90,18 @@ type rules struct {
 	// places are the subnets in which a client's address makes a difference, the
 	// first of them: there are as many as a classKey has bits for.
 	places []netip.Prefix
+	// generation tells the classes of clients that were known by other facts of
+	// this node, or other places.
+	generation int
 
-	clients clients
+	clients *clients
 }
 
 func newRules(o Options) *rules {
 	return &rules{
 		options: reach.Options{Routable: o.Routable, Limit: o.Address},
 		node:    o.Node, nodes: map[string]*reach.Node{}, here: &reach.Node{Name: o.Node},
+		clients: &clients{},
 	}
 }
 
@@ -106,24 +110,40 @@ const mostPlaces = 64
 
 // with returns rules with other facts about a node; nil forgets it.
 func (r *rules) with(name string, node *reach.Node) *rules {
-	next := &rules{options: r.options, node: r.node, nodes: maps.Clone(r.nodes)}
+	next := &rules{
+		options: r.options, node: r.node, nodes: maps.Clone(r.nodes), here: r.here,
+		generation: r.generation, clients: r.clients,
+	}
 	if node == nil {
 		delete(next.nodes, name)
 	} else {
 		next.nodes[name] = node
 	}
-	if next.here = next.nodes[r.node]; next.here == nil {
-		next.here = &reach.Node{Name: r.node}
+	if name == r.node {
+		if next.here = node; node == nil {
+			next.here = &reach.Node{Name: r.node}
+		}
 	}
-	for _, n := range next.nodes {
-		next.places = append(next.places, n.Places()...)
+	next.places = places(next.nodes)
+	if name == r.node || !slices.Equal(next.places, r.places) {
+		next.generation++
+		next.clients = &clients{}
 	}
-	slices.SortFunc(next.places, func(a, b netip.Prefix) int {
+	return next
+}
+
+// places returns the subnets in which a client's address makes a difference for
+// instances on any of the nodes.
+func places(nodes map[string]*reach.Node) []netip.Prefix {
+	var all []netip.Prefix
+	for _, n := range nodes {
+		all = append(all, n.Places()...)
+	}
+	slices.SortFunc(all, func(a, b netip.Prefix) int {
 		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
 	})
-	next.places = slices.Compact(next.places)
-	next.places = next.places[:min(len(next.places), mostPlaces)]
-	return next
+	all = slices.Compact(all)
+	return all[:min(len(all), mostPlaces)]
 }
 
 // evaluation is all that a client is told of an instance, with the reasons.
@@ -198,7 +218,6 @@ func (e *evaluation) why(t *reach.Target) (reach.Rule, string) {
 // view is what one kind of client gets of a service, in the order of the
 // instances' IDs.
 type view struct {
-	rules *rules
 	class string
 	all   []Endpoint
 }
@@ -208,13 +227,13 @@ type view struct {
 const maxViews = 16
 
 // endpointsFor returns what a client gets of instances. It is worked out when
-// the first client of its kind asks, and remembered until an instance or a node
-// changes.
+// the first client of its class asks, and remembered for as long as the service,
+// which is another one when an instance or the node of one changes.
 func (c *views) endpointsFor(r *rules, instances []*Instance, client *Client) []Endpoint {
 	known := c.known.Load()
 	if known != nil {
 		for n := range *known {
-			if v := &(*known)[n]; v.rules == r && v.class == client.class {
+			if v := &(*known)[n]; v.class == client.class {
 				return v.all
 			}
 		}
@@ -224,21 +243,16 @@ func (c *views) endpointsFor(r *rules, instances []*Instance, client *Client) []
 		all = r.endpoints(all, i, client)
 	}
 	all = slices.Clip(all)
-	c.remember(view{r, client.class, all}, known)
+	c.remember(view{client.class, all}, known)
 	return all
 }
 
-// remember keeps a view beside those of the same rules. Should two do so at
-// once, one of them is worked out once more.
+// remember keeps a view beside the last ones. Should two do so at once, one of
+// them is worked out once more.
 func (c *views) remember(v view, known *[]view) {
-	next := make([]view, 0, 2)
-	next = append(next, v)
+	next := []view{v}
 	if known != nil {
-		for _, o := range *known {
-			if o.rules == v.rules && len(next) < maxViews {
-				next = append(next, o)
-			}
-		}
+		next = append(next, (*known)[:min(len(*known), maxViews-1)]...)
 	}
 	c.known.CompareAndSwap(known, &next)
 }

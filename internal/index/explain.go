@@ -187,9 +187,9 @@ func (r *rules) words(i *Instance, why reach.Rule) string {
 	case reach.ElsewhereOnly:
 		return "is published at addresses that mean nothing to the client"
 	}
-	names := make([]string, 0, len(i.registered.Networks))
-	for _, w := range i.registered.Networks {
-		names = append(names, w.Name)
+	names := make([]string, 0, len(i.networks))
+	for n := range i.networks {
+		names = append(names, i.networks[n].of.Value().name)
 	}
 	switch len(names) {
 	case 0:

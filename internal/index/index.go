@@ -108,7 +108,7 @@ func (x *Index) Rack() string { return x.client.Layout().Rack() }
 // publish makes the builder's state the current one.
 func (x *Index) publish() {
 	b := x.builder
-	b.counts[registry.KindInstance] = len(b.instances)
+	b.counts[registry.KindInstance] = b.instances.size()
 	x.current.Store(b.snapshot())
 	rack := x.Rack()
 	for _, k := range registry.Kinds() {

@@ -2,7 +2,6 @@ package index
 
 import (
 	"cmp"
-	"maps"
 	"net/netip"
 	"slices"
 	"sync/atomic"
@@ -13,13 +12,30 @@ import (
 	"github.com/rackdns/rackdns/internal/registry"
 )
 
-// Instance is a registered instance. It never changes once it can be seen.
+// Instance is a registered instance: what DNS needs of it, and the registered
+// value for all else. It never changes once it can be seen.
+//
+// A rack has hundreds of thousands, and the garbage collector follows each
+// pointer in them over and over: what many instances share they share here.
 type Instance struct {
-	registered *registry.Instance
-	// name is <service>.<app>.
-	name     string
+	id   string
+	name unique.Handle[serviceName]
+	node unique.Handle[home]
+	// value is what the registry has. Nobody changes it.
+	value    []byte
 	ports    []Port
+	bindings [][]binding
+	networks []attachment
+	resource *registry.InstanceResource
+
 	revision int64
+	started  int64
+	priority uint16
+	weight   uint8
+	status   status
+	health   health
+	mode     mode
+	draining bool
 	serving  bool
 	// seen is the list in which the instance last was. Only the builder
 	// reads and writes it.
@@ -28,145 +44,221 @@ type Instance struct {
 	client atomic.Pointer[Client]
 }
 
+// serviceName is what the instances of a service share.
+type serviceName struct {
+	app, service, namespace string
+	// full is <service>.<app>.
+	full string
+}
+
+// home is what the instances of a node share: addr is the node's own address.
+type home struct {
+	name string
+	addr netip.Addr
+}
+
+// binding is an address of the node where a port is published.
+type binding struct {
+	addr Addrs
+	port uint16
+}
+
+// attachment is an instance's place on a network.
+type attachment struct {
+	of    unique.Handle[network]
+	addrs Addrs
+}
+
+// network is what all instances share that are on it.
+type network struct {
+	id, name string
+	local    bool
+}
+
 // Network is an instance's place on a Docker network.
 type Network struct {
 	ID, Name string
 	Addrs    Addrs
 }
 
-// newInstance takes over r, which nobody changes any more.
-func newInstance(r *registry.Instance, revision int64) *Instance {
-	intern(r)
+// The few values that most instances have are numbers; 0 is any other one.
+type (
+	status uint8
+	health uint8
+	mode   uint8
+)
+
+var (
+	statuses = []string{"?", registry.StatusRunning, registry.StatusPaused, "restarting", "created", "exited", "dead", ""}
+	healths  = []string{"?", "", registry.HealthStarting, registry.HealthHealthy, registry.HealthUnhealthy}
+	modes    = []string{"?", registry.AddressAuto, registry.AddressHost, registry.AddressContainer}
+)
+
+func numberOf(all []string, s string) uint8 { return uint8(max(slices.Index(all[1:], s)+1, 0)) }
+
+// newInstance takes over what an index needs of r, which is the decoded value.
+func newInstance(r *registry.Instance, value []byte, revision int64) *Instance {
 	i := &Instance{
-		registered: r,
-		name:       interned(r.Service + "." + r.App),
-		ports:      make([]Port, len(r.Ports)),
-		revision:   revision,
-		serving:    r.Serving(),
+		id:       r.ID,
+		name:     unique.Make(serviceName{r.App, r.Service, r.Namespace, r.Service + "." + r.App}),
+		node:     unique.Make(home{r.Node, r.Host}),
+		value:    value,
+		resource: r.Resource,
+		revision: revision,
+		priority: uint16(r.Priority),
+		weight:   uint8(r.Weight),
+		status:   status(numberOf(statuses, r.Status)),
+		health:   health(numberOf(healths, r.Health)),
+		mode:     mode(numberOf(modes, r.Address)),
+		draining: r.Draining,
+		serving:  r.Serving(),
+	}
+	if !r.Started.IsZero() {
+		i.started = r.Started.UnixNano()
+	}
+	if len(r.Ports) > 0 {
+		i.ports = make([]Port, len(r.Ports))
+		i.bindings = make([][]binding, len(r.Ports))
 	}
 	for n, p := range r.Ports {
-		i.ports[n] = Port{name: p.Name, Container: p.Container, UDP: p.Protocol == registry.UDP}
+		i.ports[n] = Port{name: interned(p.Name), Container: p.Container, UDP: p.Protocol == registry.UDP}
+		if len(p.Bindings) > 0 {
+			i.bindings[n] = make([]binding, len(p.Bindings))
+		}
+		for m, b := range p.Bindings {
+			i.bindings[n][m].addr.add(b.IP)
+			i.bindings[n][m].port = b.Port
+		}
+	}
+	if len(r.Networks) > 0 {
+		i.networks = make([]attachment, len(r.Networks))
+	}
+	for n, w := range r.Networks {
+		i.networks[n].of = unique.Make(network{w.ID, w.Name, w.Scope == registry.ScopeLocal})
+		i.networks[n].addrs.add(w.IPv4)
+		i.networks[n].addrs.add(w.IPv6)
 	}
 	return i
 }
 
-// interned returns the one copy of s that there is. A rack repeats a few
-// thousand names in all of its instances.
+// interned returns the one copy of s that there is.
 func interned(s string) string { return unique.Make(s).Value() }
-
-// intern makes instances share what many of them have in common.
-func intern(r *registry.Instance) {
-	for _, s := range []*string{
-		&r.Node, &r.App, &r.Service, &r.Namespace, &r.Release, &r.Image, &r.Command, &r.Status, &r.Health, &r.Address,
-	} {
-		*s = interned(*s)
-	}
-	for n := range r.Ports {
-		p := &r.Ports[n]
-		p.Name, p.Protocol = interned(p.Name), interned(p.Protocol)
-	}
-	for n := range r.Networks {
-		w := &r.Networks[n]
-		w.ID, w.Name, w.Scope = interned(w.ID), interned(w.Name), interned(w.Scope)
-	}
-	if len(r.Tags) == 0 {
-		r.Tags = nil
-	}
-}
 
 // looksLike reports whether DNS shows the same of both, wherever it is asked.
 func (i *Instance) looksLike(o *Instance) bool {
-	a, b := i.registered, o.registered
-	if a.ID != b.ID || i.name != o.name || a.Namespace != b.Namespace || i.serving != o.serving || !sameResource(a.Resource, b.Resource) {
+	if i.id != o.id || i.name != o.name || i.serving != o.serving || !sameResource(i.resource, o.resource) {
 		return false
 	}
 	if !i.serving {
 		// Only that there is such an instance, with such ports, can be seen.
 		return slices.Equal(i.ports, o.ports)
 	}
-	return a.Node == b.Node && a.Address == b.Address && a.Weight == b.Weight && a.Priority == b.Priority && a.Host == b.Host &&
-		slices.EqualFunc(a.Ports, b.Ports, samePort) && slices.Equal(a.Networks, b.Networks)
+	return i.node == o.node && i.mode == o.mode && i.weight == o.weight && i.priority == o.priority &&
+		slices.Equal(i.ports, o.ports) && slices.Equal(i.networks, o.networks) &&
+		slices.EqualFunc(i.bindings, o.bindings, func(a, b []binding) bool { return slices.Equal(a, b) })
 }
 
-func samePort(a, b registry.Port) bool {
-	return a.Name == b.Name && a.Container == b.Container && a.Protocol == b.Protocol && slices.Equal(a.Bindings, b.Bindings)
+// Registered returns what the registry says of the instance, which is the
+// caller's. It is decoded anew each time: lookups don't need it.
+func (i *Instance) Registered() *registry.Instance {
+	key := registry.Key{Kind: registry.KindInstance, Owner: i.Node(), Name: i.id}
+	if key.Owner == registry.NodeAPI {
+		key.Name = i.Service() + "~" + i.Host().String()
+	}
+	r, err := registry.DecodeInstance(key, i.value)
+	if err != nil {
+		// It was decoded before, so this is for those that were made by hand.
+		return &registry.Instance{ID: i.id, Node: key.Owner, App: i.App(), Service: i.Service(), Namespace: i.Namespace()}
+	}
+	return r
 }
 
 // ID returns the instance's ID, a DNS label.
-func (i *Instance) ID() string { return i.registered.ID }
+func (i *Instance) ID() string { return i.id }
 
 // Node returns the name of the instance's node.
-func (i *Instance) Node() string { return i.registered.Node }
+func (i *Instance) Node() string { return i.node.Value().name }
 
 // App returns the name of the instance's app.
-func (i *Instance) App() string { return i.registered.App }
+func (i *Instance) App() string { return i.name.Value().app }
 
 // Service returns the name of the instance's service.
-func (i *Instance) Service() string { return i.registered.Service }
+func (i *Instance) Service() string { return i.name.Value().service }
 
 // Namespace returns the namespace that the instance declares for its app.
-func (i *Instance) Namespace() string { return i.registered.Namespace }
+func (i *Instance) Namespace() string { return i.name.Value().namespace }
 
 // Release returns the release that the instance runs.
-func (i *Instance) Release() string { return i.registered.Release }
+func (i *Instance) Release() string { return i.Registered().Release }
 
 // Image returns the image that the instance runs.
-func (i *Instance) Image() string { return i.registered.Image }
+func (i *Instance) Image() string { return i.Registered().Image }
 
 // Command returns the command that the instance runs, if it isn't the image's.
-func (i *Instance) Command() string { return i.registered.Command }
+func (i *Instance) Command() string { return i.Registered().Command }
 
 // Status returns Docker's status.
-func (i *Instance) Status() string { return i.registered.Status }
+func (i *Instance) Status() string {
+	if i.status == 0 {
+		return i.Registered().Status
+	}
+	return statuses[i.status]
+}
 
 // Health returns Docker's result of the health check, empty without one.
-func (i *Instance) Health() string { return i.registered.Health }
+func (i *Instance) Health() string {
+	if i.health == 0 {
+		return i.Registered().Health
+	}
+	return healths[i.health]
+}
 
 // Draining reports whether the instance is about to end.
-func (i *Instance) Draining() bool { return i.registered.Draining }
+func (i *Instance) Draining() bool { return i.draining }
 
 // Serving reports whether DNS may hand out the instance.
 func (i *Instance) Serving() bool { return i.serving }
 
 // Started returns when the instance started, in UTC.
-func (i *Instance) Started() time.Time { return i.registered.Started.UTC() }
+func (i *Instance) Started() time.Time {
+	if i.started == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, i.started).UTC()
+}
 
 // OfResource reports whether the instance is one of a resource, such as a
 // database, and of its service only for want of another name.
-func (i *Instance) OfResource() bool { return i.registered.Resource != nil }
-
-func (i *Instance) resource() *registry.InstanceResource { return i.registered.Resource }
+func (i *Instance) OfResource() bool { return i.resource != nil }
 
 // Weight returns the weight.
-func (i *Instance) Weight() uint16 { return uint16(i.registered.Weight) }
+func (i *Instance) Weight() uint16 { return uint16(i.weight) }
 
 // Priority returns the priority as in RFC 2782: lower comes first.
-func (i *Instance) Priority() uint16 { return uint16(i.registered.Priority) }
+func (i *Instance) Priority() uint16 { return i.priority }
 
-// Tags returns a copy of the instance's tags, nil if there are none.
-func (i *Instance) Tags() map[string]string { return maps.Clone(i.registered.Tags) }
+// Tags returns the instance's tags.
+func (i *Instance) Tags() map[string]string { return i.Registered().Tags }
 
-// Links returns a copy of the services of its app that the instance asked to be
-// led to.
-func (i *Instance) Links() []string { return slices.Clone(i.registered.Links) }
+// Links returns the services of its app that the instance asked to be led to.
+func (i *Instance) Links() []string { return i.Registered().Links }
 
-// Connect returns a copy of the names that ports of the instance's own loopback
-// are to lead to.
-func (i *Instance) Connect() map[uint16]string { return maps.Clone(i.registered.Connect) }
+// Connect returns the names that ports of the instance's own loopback are to
+// lead to.
+func (i *Instance) Connect() map[uint16]string { return i.Registered().Connect }
 
 // addressMode is the kind of endpoint that the instance is limited to.
-func (i *Instance) addressMode() string { return i.registered.Address }
+func (i *Instance) addressMode() string { return modes[i.mode] }
 
 // Ports returns all ports, which the caller must not change.
 func (i *Instance) Ports() []Port { return i.ports }
 
 // Networks returns the networks, the preferred one first.
 func (i *Instance) Networks() []Network {
-	all := make([]Network, len(i.registered.Networks))
-	for n, w := range i.registered.Networks {
-		all[n] = Network{ID: w.ID, Name: w.Name}
-		all[n].Addrs.add(w.IPv4)
-		all[n].Addrs.add(w.IPv6)
+	all := make([]Network, len(i.networks))
+	for n := range i.networks {
+		of := i.networks[n].of.Value()
+		all[n] = Network{ID: of.id, Name: of.name, Addrs: i.networks[n].addrs}
 	}
 	return all
 }
@@ -191,42 +283,48 @@ func (i *Instance) Published() (netip.Addr, []uint16) {
 	return targets[0].V6, numbers
 }
 
-// Host returns the address of the instance's node.
-func (i *Instance) Host() Addrs {
-	var a Addrs
-	a.add(i.registered.Host)
-	return a
-}
+// Host returns the address of the instance's node, invalid if it isn't known.
+func (i *Instance) Host() netip.Addr { return i.node.Value().addr }
 
-// facts are what decides about how the instance is reached. Without its node,
-// which then isn't known, its own address counts as the node's only one.
+// facts are what decides about how the instance is reached. Where nothing is
+// known of its node, its own address counts as the node's only one.
 func (i *Instance) facts(node *reach.Node) reach.Instance {
-	r := i.registered
-	f := reach.Instance{Node: node, Limit: r.Address, Ports: make([]reach.Port, len(r.Ports))}
-	if node == nil && r.Node != registry.NodeAPI {
-		f.Node = &reach.Node{Name: r.Node}
-		if r.Host.IsValid() {
-			f.Node.Addresses = append(f.Node.Addresses, r.Host)
+	f := reach.Instance{Node: node, Limit: i.addressMode(), Ports: make([]reach.Port, len(i.ports))}
+	if at := i.node.Value(); node == nil && at.name != registry.NodeAPI {
+		f.Node = &reach.Node{Name: at.name}
+		if at.addr.IsValid() {
+			f.Node.Addresses = []netip.Addr{at.addr}
 		}
-		for _, w := range r.Networks {
-			f.Node.Networks = append(f.Node.Networks, assumedNetwork(&w))
-		}
-	}
-	for n, p := range r.Ports {
-		f.Ports[n] = reach.Port{Number: p.Container, Protocol: p.Protocol}
-		for _, b := range p.Bindings {
-			f.Ports[n].Published = append(f.Ports[n].Published, netip.AddrPortFrom(b.IP, b.Port))
+		for n := range i.networks {
+			f.Node.Networks = append(f.Node.Networks, assumedNetwork(i.networks[n].of.Value()))
 		}
 	}
-	for _, w := range r.Networks {
-		f.Attachments = append(f.Attachments, reach.Attachment{Network: w.ID, V4: w.IPv4, V6: w.IPv6})
+	for n, p := range i.ports {
+		f.Ports[n] = reach.Port{Number: p.Container, Protocol: p.Protocol()}
+		for m := range i.bindings[n] {
+			b := &i.bindings[n][m]
+			b.addr.each(func(ip netip.Addr) {
+				f.Ports[n].Published = append(f.Ports[n].Published, netip.AddrPortFrom(ip, b.port))
+			})
+		}
+	}
+	for n := range i.networks {
+		a := reach.Attachment{Network: i.networks[n].of.Value().id}
+		i.networks[n].addrs.each(func(ip netip.Addr) {
+			if ip.Is4() {
+				a.V4 = ip
+			} else {
+				a.V6 = ip
+			}
+		})
+		f.Attachments = append(f.Attachments, a)
 	}
 	return f
 }
 
 // assumedNetwork is what a network probably is of which its node tells nothing.
-func assumedNetwork(w *registry.Network) reach.Network {
-	n := reach.Network{ID: w.ID, Name: w.Name, Driver: "overlay", Local: w.Scope == registry.ScopeLocal}
+func assumedNetwork(w network) reach.Network {
+	n := reach.Network{ID: w.id, Name: w.name, Driver: "overlay", Local: w.local}
 	if n.Local {
 		n.Driver = "bridge"
 	}
@@ -235,7 +333,7 @@ func assumedNetwork(w *registry.Network) reach.Network {
 
 // byID orders by ID; should two nodes have one of the same ID, by node.
 func byID(a, b *Instance) int {
-	if c := cmp.Compare(a.ID(), b.ID()); c != 0 {
+	if c := cmp.Compare(a.id, b.id); c != 0 {
 		return c
 	}
 	return cmp.Compare(a.Node(), b.Node())

@@ -43,7 +43,7 @@ func (b *builder) shows(key registry.Key, was, is registry.Entry) bool {
 		if err != nil {
 			return nil
 		}
-		return newInstance(r, e.ModRevision)
+		return newInstance(r, e.Value, e.ModRevision)
 	}
 	old, now := instance(was), instance(is)
 	if old == nil || now == nil {
@@ -57,7 +57,7 @@ func (b *builder) shows(key registry.Key, was, is registry.Entry) bool {
 // changes may be some that don't show. All that showed from since on is in
 // pastShown, so that two servers that started at different times agree.
 func (b *builder) endList(revision, since int64) {
-	for k, i := range b.instances {
+	for k, i := range b.instances.each() {
 		if i.seen != b.listing {
 			b.swap(k, i, nil, revision)
 		}
@@ -81,7 +81,7 @@ func (b *builder) endList(revision, since int64) {
 // that last changed before since.
 func (b *builder) lastBefore(since int64) int64 {
 	last := int64(0)
-	for _, i := range b.instances {
+	for _, i := range b.instances.each() {
 		if i.revision < since {
 			last = max(last, i.revision)
 		}

@@ -374,9 +374,9 @@ func TestIndexAnswersAsTheModel(t *testing.T) {
 		}
 		clear(m.instances)
 		m.resync(t)
-		if b := m.x.builder; b.apps.size != 0 || b.addresses.size != 0 || len(b.instances) != 0 || len(b.claims) != 0 || len(b.clashing) != 0 {
+		if b := m.x.builder; b.apps.size != 0 || b.addresses.size != 0 || b.instances.size() != 0 || len(b.claims) != 0 || len(b.clashing) != 0 {
 			t.Fatalf("an empty registry leaves %d apps, %d addresses, %d instances, %d claims, %d clashes",
-				b.apps.size, b.addresses.size, len(b.instances), len(b.claims), len(b.clashing))
+				b.apps.size, b.addresses.size, b.instances.size(), len(b.claims), len(b.clashing))
 		}
 	})
 }

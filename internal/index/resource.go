@@ -92,7 +92,7 @@ func (s *supplies) of(k resourceKey) *supplied {
 
 // supply takes note of an instance that came or went.
 func (b *builder) supply(i *Instance, in bool) {
-	if r := i.resource(); r != nil {
+	if r := i.resource; r != nil {
 		s := b.of(resourceKey{i.App(), r.Name})
 		s.says = withOrWithout(s.says, i, in)
 	}
@@ -108,6 +108,16 @@ func withOrWithout(all []*Instance, i *Instance, in bool) []*Instance {
 		return slices.Insert(all, at, i)
 	}
 	return slices.DeleteFunc(all, func(o *Instance) bool { return o == i })
+}
+
+// settleSupply has the resources made again that an instance is of.
+func (b *builder) settleSupply(i *Instance) {
+	if i.resource != nil {
+		b.of(resourceKey{i.App(), i.resource.Name})
+	}
+	for k := range b.hosted[i.ID()] {
+		b.of(k)
+	}
 }
 
 // declareResource takes note of a declaration that came or went.
@@ -133,7 +143,7 @@ func (b *builder) declareResource(r *registry.Resource, in bool) {
 	}
 	b.hosted[r.Host][k] = struct{}{}
 	// Declarations are rare, so nothing is kept to make this faster.
-	for _, i := range b.instances {
+	for _, i := range b.instances.each() {
 		if i.ID() == r.Host {
 			s.hosts = withOrWithout(s.hosts, i, true)
 		}
@@ -172,7 +182,7 @@ func (b *builder) resource(k resourceKey, s *supplied) *Resource {
 	case s.declared == nil && len(s.says) == 0:
 		return nil
 	case s.declared == nil:
-		r.Resource = &registry.Resource{App: k.app, Name: k.name, Type: s.says[0].resource().Type}
+		r.Resource = &registry.Resource{App: k.app, Name: k.name, Type: s.says[0].resource.Type}
 	default:
 		if ip, err := netip.ParseAddr(s.declared.Host); err == nil {
 			r.Addr = ip.Unmap()

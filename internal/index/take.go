@@ -55,7 +55,7 @@ func (b *builder) decode(e registry.Entry) decodedEntry {
 		return d
 	}
 	if !b.live && !b.reset {
-		if old := b.instances[d.key]; old != nil && old.revision == e.ModRevision {
+		if old := b.instances.get(d.key); old != nil && old.revision == e.ModRevision {
 			d.known = true
 			return d
 		}
@@ -66,7 +66,7 @@ func (b *builder) decode(e registry.Entry) decodedEntry {
 		return d
 	}
 	d.observed = r.Observed
-	d.instance = newInstance(r, e.ModRevision)
+	d.instance = newInstance(r, e.Value, e.ModRevision)
 	return d
 }
 
@@ -81,7 +81,7 @@ func (b *builder) apply(d *decodedEntry) {
 		return
 	}
 	b.revision = max(b.revision, d.entry.ModRevision)
-	old := b.instances[d.key]
+	old := b.instances.get(d.key)
 	if d.known {
 		old.seen = b.listing
 		return

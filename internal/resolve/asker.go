@@ -45,13 +45,13 @@ func (a Asker) MarshalJSON() ([]byte, error) {
 }
 
 // Stranger is an asker of whom nothing is known.
-func (r Rack) Stranger() Asker { return Asker{words: r.stranger()} }
+func (r Rack) Stranger() Asker { return Asker{asker: index.Stranger(), words: r.stranger()} }
 
 func (r Rack) stranger() string { return "a stranger, neither " + r.Node + " nor a container there" }
 
 // Unregistered is a container that isn't registered.
 func (r Rack) Unregistered(container string) Asker {
-	return Asker{words: fmt.Sprintf("container %s, which is not registered, as rackdns explain says, and so a stranger", container)}
+	return Asker{asker: index.Stranger(), words: fmt.Sprintf("container %s, which is not registered, as rackdns explain says, and so a stranger", container)}
 }
 
 // At is who asks from an address.
@@ -75,11 +75,7 @@ func inWords(i *index.Instance) string {
 // Of is an instance that asks, from its first network. One without a network of
 // its own has the node's.
 func (r Rack) Of(i *index.Instance) Asker {
-	host := i.Host()
-	var from netip.Addr
-	if ips := host.All(); len(ips) > 0 {
-		from = ips[0]
-	}
+	from := i.Host()
 	for _, n := range i.Networks() {
 		if ips := n.Addrs.All(); len(ips) > 0 {
 			from = ips[0]
@@ -90,7 +86,7 @@ func (r Rack) Of(i *index.Instance) Asker {
 	case i.Node() == registry.NodeAPI:
 		return r.At(from)
 	case i.Node() != r.Node:
-		return Asker{Address: from, words: inWords(i) + ", a stranger to " + r.Node}
+		return Asker{asker: index.Stranger(), Address: from, words: inWords(i) + ", a stranger to " + r.Node}
 	case len(i.Networks()) == 0:
 		a := r.At(netip.AddrFrom4([4]byte{127, 0, 0, 1}))
 		a.words = inWords(i) + ", by the network of the node itself"

@@ -309,7 +309,8 @@ func (i *Instance) facts(node *reach.Node) reach.Instance {
 		}
 	}
 	for n := range i.networks {
-		a := reach.Attachment{Network: i.networks[n].of.Value().id}
+		of := i.networks[n].of.Value()
+		a := reach.Attachment{Network: of.id, Local: of.local}
 		i.networks[n].addrs.each(func(ip netip.Addr) {
 			if ip.Is4() {
 				a.V4 = ip

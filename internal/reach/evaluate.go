@@ -133,7 +133,8 @@ func (e *evaluation) shared(p *Port, four bool) (Endpoint, bool) {
 	for _, id := range e.client.Networks {
 		for n := range e.instance.Attachments {
 			at := &e.instance.Attachments[n]
-			if at.Network != id || !e.sees(id) {
+			// IDs are unique, but those of engines that were cloned.
+			if at.Network != id || at.Local && !e.client.on(e.instance.Node) {
 				continue
 			}
 			if a := at.family(four); a.IsValid() {
@@ -142,13 +143,6 @@ func (e *evaluation) shared(p *Port, four bool) (Endpoint, bool) {
 		}
 	}
 	return Endpoint{}, false
-}
-
-// sees reports whether the client's network of that ID is the instance's: IDs
-// are unique, but those of engines that were cloned.
-func (e *evaluation) sees(id string) bool {
-	n := e.network(id)
-	return n == nil || !n.Local || e.client.on(e.instance.Node)
 }
 
 // network returns one of the instance's networks.

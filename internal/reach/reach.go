@@ -103,7 +103,9 @@ func (n *Node) hostOnly(a netip.Addr) bool {
 type Attachment struct {
 	// Network is the network's ID.
 	Network string
-	V4, V6  netip.Addr
+	// Local says that the network ends at its node.
+	Local  bool
+	V4, V6 netip.Addr
 }
 
 // Protocols of a port.

@@ -113,7 +113,7 @@ func (b *builder) swap(k registry.Key, old, is *Instance, revision int64) {
 	if old == nil && is == nil {
 		return
 	}
-	if old == nil || is == nil || b.reset || !old.looksLike(is) {
+	if !(old.isHidden() && is.isHidden()) && (old == nil || is == nil || b.reset || !old.looksLike(is)) {
 		b.serial = max(b.serial, revision)
 	}
 	if is != nil {
@@ -130,26 +130,32 @@ func (b *builder) swap(k registry.Key, old, is *Instance, revision int64) {
 }
 
 func (b *builder) add(i *Instance) {
+	b.eachPlace(i, func(ip netip.Addr) { b.place(ip, func(p *place) { p.instances = append(p.instances, i) }) })
+	if i.hidden {
+		return
+	}
 	v := b.service(i.Service(), i.App())
 	at, _ := slices.BinarySearchFunc(v.instances, i, byID)
 	v.instances = slices.Insert(v.instances, at, i)
 	b.claim(i.Namespace(), i.App(), 1)
 	b.supply(i, true)
-	b.eachPlace(i, func(ip netip.Addr) { b.place(ip, func(p *place) { p.instances = append(p.instances, i) }) })
 }
 
 func (b *builder) remove(i *Instance) {
+	b.eachPlace(i, func(ip netip.Addr) {
+		b.place(ip, func(p *place) {
+			p.instances = slices.DeleteFunc(p.instances, func(o *Instance) bool { return o == i })
+		})
+	})
+	if i.hidden {
+		return
+	}
 	v := b.service(i.Service(), i.App())
 	if at := slices.Index(v.instances, i); at >= 0 {
 		v.instances = slices.Delete(v.instances, at, at+1)
 	}
 	b.claim(i.Namespace(), i.App(), -1)
 	b.supply(i, false)
-	b.eachPlace(i, func(ip netip.Addr) {
-		b.place(ip, func(p *place) {
-			p.instances = slices.DeleteFunc(p.instances, func(o *Instance) bool { return o == i })
-		})
-	})
 	b.prune(v)
 }
 
@@ -286,6 +292,9 @@ func (b *builder) setNode(name string, n *registry.Node) {
 	b.nodes = nodes
 	// What clients were told of the node's instances may be another thing now.
 	for _, i := range b.instances[name] {
+		if i.hidden {
+			continue
+		}
 		b.service(i.Service(), i.App())
 		b.settleSupply(i)
 	}
@@ -293,5 +302,12 @@ func (b *builder) setNode(name string, n *registry.Node) {
 
 // nodeFacts are what a node's key says of how its containers are reached.
 func nodeFacts(n *registry.Node) *reach.Node {
-	return &reach.Node{Name: n.Node, Addresses: n.Addresses}
+	f := &reach.Node{Name: n.Node, Addresses: n.Addresses, Links: n.Links, Unproxied: n.Unproxied}
+	for _, w := range n.Networks {
+		f.Networks = append(f.Networks, reach.Network{
+			ID: w.ID, Name: w.Name, Driver: w.Driver, Local: w.Scope == registry.ScopeLocal,
+			Internal: w.Internal, Subnets: w.Subnets, Gateways: w.Gateways,
+		})
+	}
+	return f
 }

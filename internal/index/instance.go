@@ -37,6 +37,7 @@ type Instance struct {
 	mode     mode
 	draining bool
 	serving  bool
+	hidden   bool
 	// seen is the list in which the instance last was. Only the builder
 	// reads and writes it.
 	seen uint32
@@ -112,6 +113,7 @@ func newInstance(r *registry.Instance, value []byte, revision int64) *Instance {
 		mode:     mode(numberOf(modes, r.Address)),
 		draining: r.Draining,
 		serving:  r.Serving(),
+		hidden:   r.Hidden,
 	}
 	if !r.Started.IsZero() {
 		i.started = r.Started.UnixNano()
@@ -146,7 +148,7 @@ func interned(s string) string { return unique.Make(s).Value() }
 
 // looksLike reports whether DNS shows the same of both, wherever it is asked.
 func (i *Instance) looksLike(o *Instance) bool {
-	if i.id != o.id || i.name != o.name || i.serving != o.serving || !sameResource(i.resource, o.resource) {
+	if i.hidden != o.hidden || i.id != o.id || i.name != o.name || i.serving != o.serving || !sameResource(i.resource, o.resource) {
 		return false
 	}
 	if !i.serving {
@@ -157,6 +159,9 @@ func (i *Instance) looksLike(o *Instance) bool {
 		slices.Equal(i.ports, o.ports) && slices.Equal(i.networks, o.networks) &&
 		slices.EqualFunc(i.bindings, o.bindings, func(a, b []binding) bool { return slices.Equal(a, b) })
 }
+
+// isHidden reports whether DNS shows nothing of the instance, which may be nil.
+func (i *Instance) isHidden() bool { return i == nil || i.hidden }
 
 // Registered returns what the registry says of the instance, which is the
 // caller's. It is decoded anew each time: lookups don't need it.

@@ -95,6 +95,21 @@ func DecodeNode(k Key, value []byte) (*Node, error) {
 			return nil, err
 		}
 	}
+	for _, p := range n.Links {
+		if !p.IsValid() {
+			return nil, errors.New("links: one has no subnet")
+		}
+	}
+	for _, w := range n.Networks {
+		if w.ID == "" {
+			return nil, fmt.Errorf("network %s: has no ID", Quote(w.Name))
+		}
+		for _, p := range w.Subnets {
+			if !p.IsValid() {
+				return nil, fmt.Errorf("network %s: one of its subnets is empty", Quote(w.Name))
+			}
+		}
+	}
 	return n, CheckNode(n.Node)
 }
 
@@ -157,13 +172,7 @@ func (i *Instance) Check() error {
 	if err := CheckLabel("id", i.ID); err != nil {
 		return err
 	}
-	if err := CheckApp("app", i.App); err != nil {
-		return err
-	}
-	if err := CheckApp("namespace", i.Namespace); err != nil {
-		return err
-	}
-	if err := CheckLabel("service", i.Service); err != nil {
+	if err := i.checkIdentity(); err != nil {
 		return err
 	}
 	if i.Weight < MinWeight || i.Weight > MaxWeight {
@@ -201,6 +210,23 @@ func (i *Instance) Check() error {
 		}
 	}
 	return nil
+}
+
+// checkIdentity checks the names. One that is hidden need not have any.
+func (i *Instance) checkIdentity() error {
+	if i.Hidden && i.App == "" {
+		return nil
+	}
+	if err := CheckApp("app", i.App); err != nil {
+		return err
+	}
+	if err := CheckApp("namespace", i.Namespace); err != nil {
+		return err
+	}
+	if i.Hidden && i.Service == "" {
+		return nil
+	}
+	return CheckLabel("service", i.Service)
 }
 
 func (i *Instance) check(k Key) error {

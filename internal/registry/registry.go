@@ -77,6 +77,9 @@ type Instance struct {
 	Tags     map[string]string `json:"tags"`
 	// Address forces one kind of endpoint for this instance, whoever asks.
 	Address string `json:"address"`
+	// Hidden says that nobody is told of the container: it is here to be known
+	// when it asks. It may lack a service, and an app.
+	Hidden bool `json:"hidden,omitempty"`
 	// Resource says that the instance is one of a resource's, besides being
 	// one of its service's.
 	Resource *InstanceResource `json:"resource,omitempty"`
@@ -136,14 +139,37 @@ type Node struct {
 	Boot string `json:"boot,omitempty"`
 	// Addresses are the node's own: first the one that others reach it by.
 	Addresses []netip.Addr `json:"addresses"`
-	Version   string       `json:"version"`
-	Started   time.Time    `json:"started"`
+	// Links are the subnets of the node's interfaces, those of Docker's networks
+	// left out.
+	Links []netip.Prefix `json:"links,omitempty"`
+	// Networks are those of the node's engine.
+	Networks []NodeNetwork `json:"networks,omitempty"`
+	// Unproxied says that the engine leads connections to published ports by the
+	// packet filter alone, which drops those from another of its networks
+	// (userland-proxy: false, before Engine 28).
+	Unproxied bool      `json:"unproxied,omitempty"`
+	Version   string    `json:"version"`
+	Started   time.Time `json:"started"`
 	// Draining says that the node was told to hand over: its agent registers
 	// nothing until it is told otherwise or has been away for a lease.
 	Draining bool `json:"draining"`
 	// Listed says that the agent has written all that runs on the node since
 	// it put this key there: what is missing then doesn't run.
 	Listed bool `json:"listed,omitempty"`
+}
+
+// NodeNetwork is a Docker network as a node has it.
+type NodeNetwork struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+	// Driver and Scope are Docker's: see [Network].
+	Driver string `json:"driver"`
+	Scope  string `json:"scope"`
+	// Internal networks lead nowhere else.
+	Internal bool           `json:"internal,omitempty"`
+	Subnets  []netip.Prefix `json:"subnets,omitempty"`
+	// Gateways are the node's addresses on the network.
+	Gateways []netip.Addr `json:"gateways,omitempty"`
 }
 
 // Service is a declared service: it exists in DNS, without an instance too.
@@ -191,7 +217,7 @@ type Resource struct {
 // Serving reports whether DNS may hand out the instance: running, not
 // draining, and healthy where it has a health check.
 func (i *Instance) Serving() bool {
-	return i.Status == StatusRunning && !i.Draining && (i.Health == "" || i.Health == HealthHealthy)
+	return !i.Hidden && i.Status == StatusRunning && !i.Draining && (i.Health == "" || i.Health == HealthHealthy)
 }
 
 // MarshalJSON writes lists as lists, also when they are empty: readers that

@@ -42,7 +42,7 @@ func TestRegisteredHost(t *testing.T) {
 				{Key: layout.Instance("n1", "asker"), Value: asking, ModRevision: 1},
 				{Key: layout.Node("n1"), Value: []byte(`{"node":"n1","addresses":["10.0.0.1"]}`), ModRevision: 1},
 			})
-			x.Feed().EndList(2)
+			x.Feed().EndList()
 			s := x.Snapshot()
 			for _, from := range []string{"203.0.113.9", "172.17.0.2", "10.0.0.1", "10.0.5.1"} {
 				for _, name := range []string{"legacy.default", i.ID + ".legacy.default"} {

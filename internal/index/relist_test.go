@@ -55,7 +55,7 @@ func TestRelistingKeepsToItsBudget(t *testing.T) {
 				most = max(most, inUse())
 			}
 		}
-		feed.EndList(revision + 1)
+		feed.EndList()
 	}
 	list(10, false)
 	steady := inUse() - empty
@@ -88,10 +88,10 @@ func TestRelistingIsFrugal(t *testing.T) {
 		want int
 	}{
 		{"a first list", func() { feed.BeginList(1, false) }, 200},
-		{"its end", func() { feed.EndList(2) }, 200},
+		{"its end", func() { feed.EndList() }, 200},
 		{"another list", func() { feed.BeginList(3, true) }, 50},
 		{"one more, since that broke off", func() { feed.BeginList(4, true) }, 50},
-		{"its end", func() { feed.EndList(5) }, 200},
+		{"its end", func() { feed.EndList() }, 200},
 		{"a list that breaks off", func() { feed.BeginList(6, false) }, 50},
 		{"the end of all", func() { _ = x.Close() }, 200},
 	} {

@@ -82,7 +82,7 @@ func TestAskersOfOneAge(t *testing.T) {
 		}
 		h := (*handler)(x)
 		h.BeginList(1, false)
-		h.EndList(2)
+		h.EndList()
 		for n, i := range order {
 			// Those of one service have one address.
 			h.Update([]registry.Entry{benchEntry(t, 0, i, int64(n+3), 47000)})
@@ -112,10 +112,10 @@ func TestListLeavesNoWaste(t *testing.T) {
 	}
 	h.BeginList(1, false)
 	h.List(all)
-	h.EndList(2)
+	h.EndList()
 	h.BeginList(2, false)
 	h.List(few)
-	h.EndList(3)
+	h.EndList()
 	if err := soundSlabs(x.builder); err != nil {
 		t.Error(err)
 	}
@@ -150,7 +150,7 @@ func TestSlabsAreGivenUp(t *testing.T) {
 			}
 			h.BeginList(1, false)
 			h.List(all)
-			h.EndList(2)
+			h.EndList()
 			worst := 0
 			for change := range 4 * n {
 				e := all[tt.next(change)]

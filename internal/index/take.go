@@ -75,19 +75,27 @@ func (b *builder) look(a *arena, e registry.Entry) taken {
 }
 
 func (b *builder) apply(t *taken) {
-	switch {
-	case t.key.Kind == 0:
+	if t.key.Kind == 0 {
+		b.sumUp(t, b.invalid[t.entry.Key].revision)
 		b.refuse(t.entry, t.err)
-		return
-	case t.key.Kind != registry.KindInstance:
-		b.revision = max(b.revision, t.entry.ModRevision)
-		b.takeRecord(t.key, t.entry)
 		return
 	}
 	b.revision = max(b.revision, t.entry.ModRevision)
+	if t.key.Kind != registry.KindInstance {
+		b.sumUp(t, b.held(t.entry.Key))
+		b.takeRecord(t.key, t.entry)
+		b.floorRecord(t)
+		return
+	}
 	old := b.instances.get(t.key)
+	if old != nil {
+		b.sumUp(t, old.revision)
+	} else {
+		b.sumUp(t, b.invalid[t.entry.Key].revision)
+	}
 	if t.known {
 		old.seen = b.listing
+		b.floorInstance(t)
 		return
 	}
 	if t.err != nil {
@@ -97,9 +105,31 @@ func (b *builder) apply(t *taken) {
 	}
 	if t.instance != nil {
 		t.instance.seen = b.listing
+		b.floorInstance(t)
 		if b.live && !t.observed.IsZero() {
 			b.observed = append(b.observed, t.observed)
 		}
 	}
 	b.swap(t.key, old, t.instance, t.entry.ModRevision)
+}
+
+// held is the revision of a key that is no instance's, 0 if there is no such key.
+func (b *builder) held(key string) int64 {
+	if r := b.records[key]; r != nil {
+		return r.revision
+	}
+	return b.invalid[key].revision
+}
+
+// sumUp notes in the digest what becomes of a key that was last changed at
+// revision old. A list begins with an empty digest.
+func (b *builder) sumUp(t *taken, old int64) {
+	now := t.entry.ModRevision
+	if t.entry.Deleted() {
+		now = 0
+	}
+	if !b.live {
+		old = 0
+	}
+	b.digest.Set(t.entry.Key, old, now)
 }

@@ -81,14 +81,19 @@ type picture struct {
 	listed map[string]string
 	// lists counts complete lists, resets those of another history.
 	lists, resets int
-	current       int64
-	reset         bool
+	// confirmed counts the answers of the registry.
+	confirmed int
+	reset     bool
+	// revisions and digest sum up what it holds.
+	digest    registry.Digest
+	revisions map[string]int64
 }
 
 func (p *picture) BeginList(_ int64, reset bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.listed, p.reset = map[string]string{}, reset
+	p.digest, p.revisions = registry.Digest{}, map[string]int64{}
 }
 
 func (p *picture) List(entries []registry.Entry) {
@@ -96,14 +101,15 @@ func (p *picture) List(entries []registry.Entry) {
 	defer p.mu.Unlock()
 	for _, e := range entries {
 		p.listed[e.Key] = string(e.Value)
+		p.note(e)
 	}
 }
 
-func (p *picture) Past(_, _ registry.Entry) bool { return true }
+func (p *picture) Replay(int64, []registry.Change) {}
 
 func (p *picture) Tick(time.Time) {}
 
-func (p *picture) EndList(int64) {
+func (p *picture) EndList() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.values = p.listed
@@ -111,12 +117,14 @@ func (p *picture) EndList(int64) {
 	if p.reset {
 		p.resets++
 	}
+	return 1
 }
 
 func (p *picture) Update(entries []registry.Entry) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, e := range entries {
+		p.note(e)
 		if e.Deleted() {
 			delete(p.values, e.Key)
 		} else {
@@ -125,16 +133,27 @@ func (p *picture) Update(entries []registry.Entry) {
 	}
 }
 
-func (p *picture) Current(revision int64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.current = revision
+func (p *picture) note(e registry.Entry) {
+	now := e.ModRevision
+	if e.Deleted() {
+		now = 0
+	}
+	p.digest.Set(e.Key, p.revisions[e.Key], now)
+	p.revisions[e.Key] = now
 }
 
-func (p *picture) state() (values map[string]string, lists, resets int, current int64) {
+func (p *picture) Confirm() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return maps.Clone(p.values), p.lists, p.resets, p.current
+	p.confirmed++
+}
+
+func (p *picture) Digest() registry.Digest { return p.digest }
+
+func (p *picture) state() (values map[string]string, lists, resets, confirmed int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.values), p.lists, p.resets, p.confirmed
 }
 
 // sees waits until the picture is want.

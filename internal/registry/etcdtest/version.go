@@ -18,6 +18,7 @@ import (
 // Version is a version of etcd that runs as a process of its own.
 type Version string
 
+// The versions that there are, besides [Ours].
 const (
 	// Debian is what the distribution installs (3.4.23 in Debian 12): the etcd
 	// on the PATH. It answers a request for progress ahead of events

@@ -23,17 +23,6 @@ func times(short, soak int) int {
 	return short
 }
 
-// eachVersion runs a test against each version of etcd.
-func eachVersion(t *testing.T, test func(*testing.T, etcdtest.Version)) { //nolint:thelper // it is the test
-	t.Parallel()
-	for _, v := range etcdtest.Versions() {
-		t.Run(string(v), func(t *testing.T) {
-			t.Parallel()
-			test(t, v)
-		})
-	}
-}
-
 // fleet are nodes that register instances, change them and remove them.
 type fleet struct {
 	client      *clientv3.Client
@@ -194,50 +183,62 @@ func (f *fleet) agreeEventually(t *testing.T, all []*Index) {
 // etcd. Those before 3.4.25 and 3.5.8 say that they have sent everything before
 // they have.
 func TestRegistryFillsWhileRead(t *testing.T) {
-	eachVersion(t, func(t *testing.T, v etcdtest.Version) {
-		etcd := etcdtest.StartProcesses(t, v, 1)
-		f := newFleet(etcd.Client(), 100, 5)
-		for range times(1, 5) {
-			f.agreeEventually(t, whileReading(t, etcd.Endpoints(), 15, f.register))
-		}
-	})
+	t.Parallel()
+	for _, v := range etcdtest.Versions() {
+		t.Run(string(v), func(t *testing.T) {
+			t.Parallel()
+			etcd := etcdtest.StartProcesses(t, v, 1)
+			f := newFleet(etcd.Client(), 100, 5)
+			for range times(1, 5) {
+				f.agreeEventually(t, whileReading(t, etcd.Endpoints(), 15, f.register))
+			}
+		})
+	}
 }
 
 // TestRegistryChangesWhileRead: so do those that start while weights change and
 // instances go. None of them answers for ever with what is gone.
 func TestRegistryChangesWhileRead(t *testing.T) {
-	eachVersion(t, func(t *testing.T, v etcdtest.Version) {
-		etcd := etcdtest.StartProcesses(t, v, 1)
-		f := newFleet(etcd.Client(), 20, 10)
-		all := []*Index{follow(t, etcd.Endpoints())}
-		if err := f.register(); err != nil {
-			t.Fatal(err)
-		}
-		for range times(1, 8) {
-			all = append(all, whileReading(t, etcd.Endpoints(), 8, f.churn)...)
-			f.agreeEventually(t, all)
-		}
-		// Nor does the time at which a server starts tell in its serial.
-		f.agreeEventually(t, []*Index{follow(t, etcd.Endpoints())})
-	})
+	t.Parallel()
+	for _, v := range etcdtest.Versions() {
+		t.Run(string(v), func(t *testing.T) {
+			t.Parallel()
+			etcd := etcdtest.StartProcesses(t, v, 1)
+			f := newFleet(etcd.Client(), 20, 10)
+			all := []*Index{follow(t, etcd.Endpoints())}
+			if err := f.register(); err != nil {
+				t.Fatal(err)
+			}
+			for range times(1, 8) {
+				all = append(all, whileReading(t, etcd.Endpoints(), 8, f.churn)...)
+				f.agreeEventually(t, all)
+			}
+			// Nor does the time at which a server starts tell in its serial.
+			f.agreeEventually(t, []*Index{follow(t, etcd.Endpoints())})
+		})
+	}
 }
 
 // TestRegistryWiped: all members lose all that they have, and are filled again
 // while servers read, old ones and new ones.
 func TestRegistryWiped(t *testing.T) {
-	eachVersion(t, func(t *testing.T, v etcdtest.Version) {
-		etcd := etcdtest.StartProcesses(t, v, 3)
-		f := newFleet(etcd.Client(), 30, 5)
-		if err := f.register(); err != nil {
-			t.Fatal(err)
-		}
-		for range times(1, 3) {
-			old := follow(t, etcd.Endpoints())
-			f.agreeEventually(t, []*Index{old})
-			etcd.Wipe()
-			etcd.Start()
-			f.agreeEventually(t, whileReading(t, etcd.Endpoints(), 4, f.register))
-			etcdtest.Eventually(t, "the server that was there before", func() error { return f.holds(old) })
-		}
-	})
+	t.Parallel()
+	for _, v := range etcdtest.Versions() {
+		t.Run(string(v), func(t *testing.T) {
+			t.Parallel()
+			etcd := etcdtest.StartProcesses(t, v, 3)
+			f := newFleet(etcd.Client(), 30, 5)
+			if err := f.register(); err != nil {
+				t.Fatal(err)
+			}
+			for range times(1, 3) {
+				old := follow(t, etcd.Endpoints())
+				f.agreeEventually(t, []*Index{old})
+				etcd.Wipe()
+				etcd.Start()
+				f.agreeEventually(t, whileReading(t, etcd.Endpoints(), 4, f.register))
+				etcdtest.Eventually(t, "the server that was there before", func() error { return f.holds(old) })
+			}
+		})
+	}
 }

@@ -87,6 +87,8 @@ type picture struct {
 	// revisions and digest sum up what it holds.
 	digest    registry.Digest
 	revisions map[string]int64
+	past      []registry.Change
+	onTick    func()
 }
 
 func (p *picture) BeginList(_ int64, reset bool) {
@@ -105,9 +107,27 @@ func (p *picture) List(entries []registry.Entry) {
 	}
 }
 
-func (p *picture) Replay(int64, []registry.Change) {}
+func (p *picture) Replay(_ int64, changes []registry.Change) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.past = append(p.past, changes...)
+}
 
-func (p *picture) Tick(time.Time) {}
+// replayed is the revision of the last change that was replayed.
+func (p *picture) replayed() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.past) == 0 {
+		return 0
+	}
+	return p.past[len(p.past)-1].New.ModRevision
+}
+
+func (p *picture) Tick(time.Time) {
+	if p.onTick != nil {
+		p.onTick()
+	}
+}
 
 func (p *picture) EndList() int64 {
 	p.mu.Lock()
@@ -171,8 +191,13 @@ func (p *picture) sees(t *testing.T, want map[string]string) {
 func follow(t *testing.T, c *registry.Client) *picture {
 	t.Helper()
 	p := &picture{}
-	run(t, func(ctx context.Context) { registry.NewFollower(c, p, discard()).Run(ctx) })
+	followWith(t, registry.NewFollower(c, p, discard()))
 	return p
+}
+
+func followWith(t *testing.T, f *registry.Follower) (stop func()) {
+	t.Helper()
+	return run(t, func(ctx context.Context) { f.Run(ctx) })
 }
 
 // run runs f in the background and returns a function that ends it and waits.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -76,6 +77,10 @@ func counted(t *testing.T, name, rack string) float64 {
 // finds nothing, whatever goes on.
 func TestCheckMendsAnIncompleteIndex(t *testing.T) {
 	t.Parallel()
+	doc, err := os.ReadFile("../../docs/etcd.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, v := range etcdtest.Versions() {
 		t.Run(string(v), func(t *testing.T) {
 			t.Parallel()
@@ -175,6 +180,11 @@ func TestCheckMendsAnIncompleteIndex(t *testing.T) {
 				lines := strings.Split(strings.TrimSpace(log.String()), "\n")
 				if len(lines) != n+1 || !strings.Contains(lines[n], "level=WARN") || !strings.Contains(lines[n], c.want) {
 					t.Errorf("%s: want %s in line %d of:\n%s", c.what, c.want, n+1, log.String())
+				}
+				for _, part := range []string{`msg="listing the whole registry again"`, `why="the index was not what the registry holds"`} {
+					if !strings.Contains(lines[n], part) || !strings.Contains(string(doc), part) {
+						t.Errorf("want %s in docs/etcd.md and in %s", part, lines[n])
+					}
 				}
 				if got := counted(t, "rackdns_registry_incomplete_total", rack); got != float64(n)+1 {
 					t.Errorf("%s: counted %v times, want %d", c.what, got, n+1)

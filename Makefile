@@ -76,7 +76,7 @@ clean: ## remove what was built here
 # One package at a time: two soaks of one engine are a test of the engine.
 soak: build ## the tests of faults, with all the time they can use
 	RACKDNS_SOAK=5m $(GO) test -race -count 1 -p 1 -timeout 30m \
-		-run 'Registry|Stale|Leader|Cut|Killed|Full|Wire|HalfOpen|Silent|Racks|Compaction|Quorum|Reload|Soak' ./test ./internal/agent ./internal/registry
+		-run 'Registry|Stale|Leader|Cut|Killed|Full|Wire|HalfOpen|Silent|Racks|Compaction|Quorum|Reload|Soak' ./test ./internal/agent ./internal/registry ./internal/index
 
 test-image: ## a web server that says which container it is; TEST_IMAGE=rackdns-example
 	CGO_ENABLED=0 GOOS=linux $(GO) build -trimpath -ldflags '-s -w' -o build/test-image/container ./test/container

@@ -42,7 +42,7 @@ func snapshot(t *testing.T, values ...any) *index.Snapshot {
 		}
 		x.Feed().List([]registry.Entry{e})
 	}
-	x.Feed().EndList(2)
+	x.Feed().EndList()
 	return x.Snapshot()
 }
 

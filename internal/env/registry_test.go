@@ -26,12 +26,12 @@ func snapshot(t *testing.T, entries map[string]string) *index.Snapshot {
 	t.Cleanup(func() { _ = x.Close() })
 	var all []registry.Entry
 	for _, k := range slices.Sorted(maps.Keys(entries)) {
-		all = append(all, registry.Entry{Key: "/rackdns/v1/acme/" + k, Value: []byte(entries[k]), ModRevision: int64(len(all) + 1), Created: true})
+		all = append(all, registry.Entry{Key: "/rackdns/v1/acme/" + k, Value: []byte(entries[k]), ModRevision: int64(len(all) + 1), CreateRevision: int64(len(all) + 1)})
 	}
 	f := x.Feed()
 	f.BeginList(int64(len(all)), false)
 	f.List(all)
-	f.EndList(1)
+	f.EndList()
 	s := x.Snapshot()
 	if s.Invalid() > 0 {
 		t.Fatalf("%d of the entries are invalid", s.Invalid())

@@ -28,7 +28,7 @@ func filled(b *testing.B, services, each int) (*handler, *Index) {
 			h.List([]registry.Entry{benchEntry(b, s, n, 1, 47000)})
 		}
 	}
-	h.EndList(2)
+	h.EndList()
 	return h, x
 }
 
@@ -161,7 +161,7 @@ func BenchmarkList(b *testing.B) {
 		for page := range slices.Chunk(entries, 1000) {
 			h.List(page)
 		}
-		h.EndList(2)
+		h.EndList()
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(entries)), "ns/instance")
 }

@@ -31,22 +31,28 @@ type builder struct {
 	// what they need in records.
 	instances instances
 	records   map[string]*record
-	invalid   map[string]int64
+	invalid   map[string]refused
+	// digest sums up what was registered, usable or not.
+	digest registry.Digest
 
 	// listing numbers the lists; what a list doesn't mention is gone.
 	listing  uint32
 	reset    bool
 	serial   int64
 	revision int64
-	// serialBefore is the serial from before a list, pastShown the newest
-	// change that shows of those that the list covers.
-	serialBefore, pastShown int64
+	serials
 
 	// live says that entries are changes as they happen; observed collects
 	// when their events did.
 	live     bool
 	observed []time.Time
 	counts   map[registry.Kind]int
+}
+
+// refused is an entry that can't be used.
+type refused struct {
+	revision int64
+	seen     uint32
 }
 
 // record is a registered node, service or resource.
@@ -68,7 +74,7 @@ func newBuilder(o Options, layout registry.Layout, log *slog.Logger) *builder {
 		supplies:   newSupplies(),
 		instances:  instances{},
 		records:    map[string]*record{},
-		invalid:    map[string]int64{},
+		invalid:    map[string]refused{},
 		counts:     map[registry.Kind]int{},
 	}
 }
@@ -100,10 +106,11 @@ func (b *builder) refuse(e registry.Entry, err error) {
 		delete(b.invalid, e.Key)
 		return
 	}
-	if b.invalid[e.Key] == e.ModRevision {
+	old := b.invalid[e.Key]
+	b.invalid[e.Key] = refused{e.ModRevision, b.listing}
+	if old.revision == e.ModRevision {
 		return
 	}
-	b.invalid[e.Key] = e.ModRevision
 	invalidValues.WithLabelValues(b.layout.Rack()).Inc()
 	b.log.Warn("skipping an entry of the registry that can't be used", "key", registry.Quote(e.Key), "revision", e.ModRevision, "error", err)
 }

@@ -92,7 +92,7 @@ func shop(t *testing.T, o Options, instances ...*registry.Instance) *Snapshot {
 		}
 		x.Feed().List([]registry.Entry{{Key: x.client.Layout().Instance(i.Node, i.ID), Value: value, ModRevision: 1}})
 	}
-	x.Feed().EndList(2)
+	x.Feed().EndList()
 	return x.Snapshot()
 }
 

@@ -116,6 +116,7 @@ func (x *Index) publish() {
 	}
 	entriesByKind.WithLabelValues(rack, "invalid").Set(float64(len(b.invalid)))
 	indexSerial.WithLabelValues(rack).Set(float64(b.serial))
+	indexRevision.WithLabelValues(rack).Set(float64(b.revision))
 }
 
 // handler is the side of an Index that the registry's follower sees.
@@ -132,12 +133,9 @@ func (h *handler) List(entries []registry.Entry) {
 	h.builder.applyBatch(entries)
 }
 
-// Past implements registry.Handler.
-func (h *handler) Past(was, is registry.Entry) bool { return h.builder.past(was, is) }
-
 // EndList implements registry.Handler.
-func (h *handler) EndList(since int64) {
-	h.builder.endList(h.pending, since)
+func (h *handler) EndList() (from int64) {
+	from = h.builder.endList(h.pending)
 	// Before there are answers: whoever has one finds an age, too.
 	h.confirmed.Store(time.Now().UnixNano())
 	(*Index)(h).publish()
@@ -146,7 +144,18 @@ func (h *handler) EndList(since int64) {
 	default:
 		close(h.synced)
 	}
+	return from
 }
+
+// Replay implements registry.Handler.
+func (h *handler) Replay(since int64, changes []registry.Change) {
+	if h.builder.replay(since, changes) {
+		(*Index)(h).publish()
+	}
+}
+
+// Digest implements registry.Handler.
+func (h *handler) Digest() registry.Digest { return h.builder.digest }
 
 // Update implements registry.Handler.
 func (h *handler) Update(entries []registry.Entry) {
@@ -159,11 +168,8 @@ func (h *handler) Update(entries []registry.Entry) {
 	h.builder.observed = h.builder.observed[:0]
 }
 
-// Current implements registry.Handler.
-func (h *handler) Current(revision int64) {
-	h.confirmed.Store(time.Now().UnixNano())
-	indexRevision.WithLabelValues((*Index)(h).Rack()).Set(float64(revision))
-}
+// Confirm implements registry.Handler.
+func (h *handler) Confirm() { h.confirmed.Store(time.Now().UnixNano()) }
 
 // shared are the indexes that several users have in common.
 var shared struct {

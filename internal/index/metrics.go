@@ -16,7 +16,7 @@ var (
 	}, []string{"rack", "kind"})
 	indexRevision = promauto.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "rackdns_index_revision",
-		Help: "Registry revision up to which the index knows everything.",
+		Help: "Registry revision of the last list, or of the last change since.",
 	}, []string{"rack"})
 	indexSerial = promauto.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "rackdns_index_serial",

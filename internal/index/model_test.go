@@ -21,7 +21,17 @@ import (
 type model struct {
 	options   Options
 	instances map[string]*registry.Instance
-	revision  int64
+	// changed is when each key last was, also those whose value is nonsense.
+	changed  map[string]int64
+	revision int64
+}
+
+// digest is that of all keys, by a look at all of them.
+func (m *model) digest() (d registry.Digest) {
+	for key, revision := range m.changed {
+		d.Set(key, 0, revision)
+	}
+	return d
 }
 
 // resolve is the naive answer: "id address/address ports" for each endpoint.
@@ -234,7 +244,7 @@ func drawInstance(t *rapid.T) *registry.Instance {
 }
 
 func newMachine(t *rapid.T) *machine {
-	m := &machine{model: model{instances: map[string]*registry.Instance{}}}
+	m := &machine{model: model{instances: map[string]*registry.Instance{}, changed: map[string]int64{}}}
 	m.options = Options{
 		Node:     "n1",
 		Address:  rapid.SampledFrom([]string{"", "", "host", "container"}).Draw(t, "address"),
@@ -257,28 +267,46 @@ func (m *machine) entry(t *rapid.T, key string, revision int64) registry.Entry {
 			t.Fatal(err)
 		}
 		e.Value = value
+	} else if m.changed[key] == revision {
+		e.Value = []byte("nonsense")
 	}
 	return e
 }
 
 // keys are in order, or rapid could not repeat a failure.
-func (m *machine) keys() []string { return slices.Sorted(maps.Keys(m.instances)) }
+func (m *machine) keys() []string { return slices.Sorted(maps.Keys(m.changed)) }
+
+func (m *machine) forget(key string) {
+	delete(m.instances, key)
+	delete(m.changed, key)
+}
 
 func (m *machine) put(t *rapid.T) {
 	i := drawInstance(t)
 	m.revision++
 	key := m.layout.Instance(i.Node, i.ID)
-	m.instances[key] = i
+	m.instances[key], m.changed[key] = i, m.revision
+	m.h.Update([]registry.Entry{m.entry(t, key, m.revision)})
+}
+
+// spoil puts nonsense in the place of an instance, where one is or could be, or
+// to a key that is of no kind.
+func (m *machine) spoil(t *rapid.T) {
+	i := drawInstance(t)
+	key := rapid.SampledFrom([]string{m.layout.Instance(i.Node, i.ID), m.layout.Service(i.App, "web"), m.layout.Base() + "odd"}).Draw(t, "key")
+	m.revision++
+	delete(m.instances, key)
+	m.changed[key] = m.revision
 	m.h.Update([]registry.Entry{m.entry(t, key, m.revision)})
 }
 
 func (m *machine) drop(t *rapid.T) {
-	if len(m.instances) == 0 {
+	if len(m.changed) == 0 {
 		t.Skip("nothing to remove")
 	}
 	key := rapid.SampledFrom(m.keys()).Draw(t, "key")
 	m.revision++
-	delete(m.instances, key)
+	m.forget(key)
 	m.h.Update([]registry.Entry{m.entry(t, key, m.revision)})
 }
 
@@ -289,7 +317,7 @@ func (m *machine) loseNode(t *rapid.T) {
 	var es []registry.Entry
 	for _, key := range m.keys() {
 		if strings.HasPrefix(key, m.layout.Instances(node)) {
-			delete(m.instances, key)
+			m.forget(key)
 			es = append(es, m.entry(t, key, m.revision))
 		}
 	}
@@ -301,12 +329,13 @@ func (m *machine) loseNode(t *rapid.T) {
 func (m *machine) hiddenChanges(t *rapid.T) {
 	for range rapid.IntRange(0, 3).Draw(t, "changes") {
 		i := drawInstance(t)
-		m.instances[m.layout.Instance(i.Node, i.ID)] = i
 		m.revision++
+		key := m.layout.Instance(i.Node, i.ID)
+		m.instances[key], m.changed[key] = i, m.revision
 	}
 	for _, key := range m.keys() {
 		if rapid.IntRange(0, 5).Draw(t, "drop") == 0 {
-			delete(m.instances, key)
+			m.forget(key)
 			m.revision++
 		}
 	}
@@ -319,9 +348,10 @@ func (m *machine) resync(t *rapid.T) {
 	// older one it must take again.
 	m.h.BeginList(m.revision, rapid.Bool().Draw(t, "reset"))
 	for _, key := range m.keys() {
+		m.changed[key] = m.revision
 		m.h.List([]registry.Entry{m.entry(t, key, m.revision)})
 	}
-	m.h.EndList(m.revision + 1)
+	m.h.EndList()
 }
 
 func (m *machine) check(t *rapid.T) {
@@ -350,6 +380,9 @@ func (m *machine) check(t *rapid.T) {
 			t.Fatalf("asked by %s: %v", asker, err)
 		}
 	}
+	if got, want := m.h.Digest(), m.digest(); got != want {
+		t.Fatalf("the digest is not that of what is registered: %+v", got.Compare(&want))
+	}
 	if rapid.Bool().Draw(t, "keep") {
 		m.kept = append(m.kept, kept{s, answers(s)})
 	}
@@ -362,6 +395,7 @@ func TestIndexAnswersAsTheModel(t *testing.T) {
 		m := newMachine(t)
 		t.Repeat(map[string]func(*rapid.T){
 			"put":      m.put,
+			"spoil":    m.spoil,
 			"drop":     m.drop,
 			"loseNode": m.loseNode,
 			"resync":   m.hiddenChanges,
@@ -373,8 +407,9 @@ func TestIndexAnswersAsTheModel(t *testing.T) {
 			}
 		}
 		clear(m.instances)
+		clear(m.changed)
 		m.resync(t)
-		if b := m.x.builder; b.apps.size != 0 || b.addresses.size != 0 || b.instances.size() != 0 || len(b.claims) != 0 || len(b.clashing) != 0 {
+		if b := m.x.builder; b.apps.size != 0 || b.addresses.size != 0 || b.instances.size() != 0 || len(b.invalid) != 0 || len(b.claims) != 0 || len(b.clashing) != 0 {
 			t.Fatalf("an empty registry leaves %d apps, %d addresses, %d instances, %d claims, %d clashes",
 				b.apps.size, b.addresses.size, b.instances.size(), len(b.claims), len(b.clashing))
 		}

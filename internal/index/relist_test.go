@@ -53,7 +53,7 @@ func TestRelistingKeepsToItsBudget(t *testing.T) {
 				most = max(most, inUse())
 			}
 		}
-		feed.EndList(revision + 1)
+		feed.EndList()
 	}
 	list(10, false)
 	steady := inUse() - empty

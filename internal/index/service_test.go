@@ -24,7 +24,7 @@ func TestServiceOfAnySize(t *testing.T) {
 			}
 			h := (*handler)(x)
 			h.BeginList(1, false)
-			h.EndList(1)
+			h.EndList()
 			ids := []string{}
 			is := func(s *Snapshot, ids []string) {
 				t.Helper()
@@ -111,7 +111,7 @@ func TestNamesOfAnyLength(t *testing.T) {
 		}
 		h.List([]registry.Entry{{Key: layout.Instance(i.Node, i.ID), Value: value, ModRevision: 1}})
 	})
-	h.EndList(1)
+	h.EndList()
 	s := x.Snapshot()
 	each(func(id, service, app string) {
 		m := s.Lookup(service+"."+app, Stranger())
@@ -137,7 +137,7 @@ func TestDeclarationOutlivesInstances(t *testing.T) {
 	}
 	h := (*handler)(x)
 	h.BeginList(1, false)
-	h.EndList(1)
+	h.EndList()
 	i := web("i0")
 	value, err := registry.Encode(i)
 	if err != nil {

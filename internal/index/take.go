@@ -71,19 +71,27 @@ func (b *builder) decode(e registry.Entry) decodedEntry {
 }
 
 func (b *builder) apply(d *decodedEntry) {
-	switch {
-	case d.key.Kind == 0:
+	if d.key.Kind == 0 {
+		b.sumUp(d, b.invalid[d.entry.Key].revision)
 		b.refuse(d.entry, d.err)
-		return
-	case d.key.Kind != registry.KindInstance:
-		b.revision = max(b.revision, d.entry.ModRevision)
-		b.takeRecord(d.key, d.entry)
 		return
 	}
 	b.revision = max(b.revision, d.entry.ModRevision)
+	if d.key.Kind != registry.KindInstance {
+		b.sumUp(d, b.held(d.entry.Key))
+		b.takeRecord(d.key, d.entry)
+		b.floorRecord(d)
+		return
+	}
 	old := b.instances.get(d.key)
+	if old != nil {
+		b.sumUp(d, old.revision)
+	} else {
+		b.sumUp(d, b.invalid[d.entry.Key].revision)
+	}
 	if d.known {
 		old.seen = b.listing
+		b.floorInstance(d, old)
 		return
 	}
 	if d.err != nil {
@@ -93,9 +101,31 @@ func (b *builder) apply(d *decodedEntry) {
 	}
 	if d.instance != nil {
 		d.instance.seen = b.listing
+		b.floorInstance(d, d.instance)
 		if b.live && !d.observed.IsZero() {
 			b.observed = append(b.observed, d.observed)
 		}
 	}
 	b.swap(d.key, old, d.instance, d.entry.ModRevision)
+}
+
+// held is the revision of a key that is no instance's, 0 if there is no such key.
+func (b *builder) held(key string) int64 {
+	if r := b.records[key]; r != nil {
+		return r.revision
+	}
+	return b.invalid[key].revision
+}
+
+// sumUp notes in the digest what becomes of a key that was last changed at
+// revision old. A list begins with an empty digest.
+func (b *builder) sumUp(d *decodedEntry, old int64) {
+	now := d.entry.ModRevision
+	if d.entry.Deleted() {
+		now = 0
+	}
+	if !b.live {
+		old = 0
+	}
+	b.digest.Set(d.entry.Key, old, now)
 }

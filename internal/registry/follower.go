@@ -33,8 +33,9 @@ type Entry struct {
 	// ModRevision is the revision of the last change of the key, for a
 	// deletion that of the deletion.
 	ModRevision int64
-	// Created says that the change brought the key into being.
-	Created bool
+	// CreateRevision is the revision in which the key came into being, 0 if it
+	// was deleted.
+	CreateRevision int64
 }
 
 // Deleted reports whether the entry says that its key is gone.
@@ -50,22 +51,32 @@ type Handler interface {
 	// List takes in some of the entries. What was known before and is in no
 	// List until EndList is gone.
 	List(entries []Entry)
-	// Past tells of a change from before the list's revision, with what the
-	// key held until then, and reports whether it was one that can be seen.
-	// It changes nothing: the list has its result.
-	Past(was, is Entry) (shown bool)
-	// EndList says that the list is complete. All changes from revision since
-	// on that can be seen were told to Past. A list that ends in an error has
-	// no EndList; a new BeginList follows.
-	EndList(since int64)
+	// EndList says that the list is complete, and returns the first revision
+	// of whose changes it wants to be told by Replay. A list that ends in an
+	// error has no EndList; a new BeginList follows.
+	EndList() (from int64)
+	// Replay tells of changes up to the list's revision, in their order, a few
+	// at a time, while others come by Update already. They change nothing: the
+	// list has their result, but not when what DNS shows came to be as it is.
+	// From revision since on none is left out. It is higher than what was asked
+	// for, and there may be no changes at all, where some are compacted away.
+	Replay(since int64, changes []Change)
 	// Update takes in changes, in the order in which they were made.
 	Update(entries []Entry)
-	// Current says that all changes up to revision have been handed over.
-	Current(revision int64)
+	// Confirm says that the registry has answered just now, and that all that
+	// it has told so far was handed over.
+	Confirm()
+	// Digest sums up what the handler holds of what it was told: all keys that
+	// are in the registry, also those that it can't use.
+	Digest() Digest
 	// Tick is called about once a second for what a time decides, also while
 	// the registry is out of reach.
 	Tick(now time.Time)
 }
+
+// Change is what became of one key, Old and New: Old has no value if there was
+// no such key.
+type Change struct{ Old, New Entry }
 
 // Position is how far a [Follower] has read, in which history.
 type Position struct {
@@ -83,13 +94,19 @@ type Follower struct {
 	log     *slog.Logger
 
 	listed bool
-	// rev is the revision up to which the handler knows everything; cluster,
-	// term and the last change tell that history from another one.
+	// rev is the revision of the list, or of the last change since: up to it
+	// the handler knows everything. Nothing else raises it, above all no
+	// progress notification: before 3.4.25 and 3.5.8 etcd sends those ahead of
+	// changes that they should follow (etcd#15220).
+	//
+	// cluster, term and the last change tell that history from another one.
 	rev     int64
 	cluster uint64
 	term    uint64
 	last    Entry
 	ticked  time.Time
+	replay  replay
+	checks  checks
 	// watched says that there was a watch since the last list.
 	watched bool
 	reset   bool
@@ -102,7 +119,11 @@ func NewFollower(c *Client, handler Handler, log *slog.Logger) *Follower {
 	// There from the start: an alert on a series that isn't never fires.
 	relists.WithLabelValues(c.layout.Rack())
 	watches.WithLabelValues(c.layout.Rack())
-	return &Follower{client: c, handler: handler, log: log.With("rack", c.layout.Rack())}
+	checked.WithLabelValues(c.layout.Rack())
+	incomplete.WithLabelValues(c.layout.Rack())
+	f := &Follower{client: c, handler: handler, log: log.With("rack", c.layout.Rack())}
+	f.CheckEvery(firstCheck, checkInterval)
+	return f
 }
 
 // Position returns how far the handler has been told. Only the handler's own
@@ -113,7 +134,7 @@ func (f *Follower) Position() Position {
 
 // Resume says, before Run, that the handler knows everything up to p already.
 // If the registry that is found then has another history, the first list is
-// announced as a reset.
+// announced as a reset. That p is compacted away meanwhile says nothing of it.
 func (f *Follower) Resume(p Position) {
 	f.rev, f.cluster, f.term, f.last = p.Revision, p.Cluster, p.Term, p.Last
 }
@@ -170,22 +191,25 @@ func (f *Follower) follow(ctx context.Context) error {
 	}
 	err := f.watch(ctx)
 	f.watched = true
+	var lacks *incompleteError
 	switch {
 	case errors.Is(err, rpctypes.ErrCompacted):
-		f.relist("the changes since then are compacted away", false)
+		f.relist("the changes since then are compacted away")
+	case errors.Is(err, errUnproven):
+		f.relist("the last change that was read is not where it was")
+	case errors.As(err, &lacks):
+		f.relist("the index was not what the registry holds", "missing", lacks.Missing, "extra", lacks.Extra, "stale", lacks.Stale)
 	case errors.Is(err, errOtherHistory):
-		f.relist("its history is another one: it was restored from a snapshot or replaced", true)
-	case err != nil && f.last.ModRevision == 0:
-		f.relist("no change is known by which to tell its history from another one", true)
+		f.reset = true
+		f.relist("its history is another one: it was restored from a snapshot or replaced")
 	}
 	return err
 }
 
-func (f *Follower) relist(why string, reset bool) {
+func (f *Follower) relist(why string, more ...any) {
 	relists.WithLabelValues(f.client.layout.Rack()).Inc()
-	f.log.Warn("listing the whole registry again", "why", why, "revision", f.rev)
+	f.log.Warn("listing the whole registry again", append([]any{"why", why, "revision", f.rev}, more...)...)
 	f.listed = false
-	f.reset = f.reset || reset
 }
 
 func entries(kvs []*mvccpb.KeyValue) []Entry {
@@ -197,8 +221,9 @@ func entries(kvs []*mvccpb.KeyValue) []Entry {
 }
 
 func entry(kv *mvccpb.KeyValue, deleted bool) Entry {
-	e := Entry{Key: string(kv.Key), ModRevision: kv.ModRevision, Created: kv.CreateRevision == kv.ModRevision}
+	e := Entry{Key: string(kv.Key), ModRevision: kv.ModRevision}
 	if !deleted {
+		e.CreateRevision = kv.CreateRevision
 		e.Value = kv.Value
 		if e.Value == nil {
 			e.Value = []byte{}
@@ -210,7 +235,7 @@ func entry(kv *mvccpb.KeyValue, deleted bool) Entry {
 // noteDown says once why the registry can't be followed. What ends a watch and
 // can be mended at once, by a list or by another member, is no such reason.
 func (f *Follower) noteDown(ctx context.Context, err error) {
-	if f.down || errors.Is(err, rpctypes.ErrCompacted) || errors.Is(err, errOtherHistory) {
+	if f.down || mendable(err) {
 		return
 	}
 	why := f.client.Check(ctx)
@@ -227,6 +252,11 @@ func (f *Follower) noteDown(ctx context.Context, err error) {
 		f.moved = true
 		f.log.Info("the watch of the registry broke: going on with another connection", "error", err, "revision", f.rev)
 	}
+}
+
+// mendable reports whether a new list mends what ended a watch.
+func mendable(err error) bool {
+	return errors.Is(err, rpctypes.ErrCompacted) || errors.Is(err, errUnproven) || errors.Is(err, errIncomplete) || errors.Is(err, errOtherHistory)
 }
 
 // noteUp says once that the registry is back. A member that the others have

@@ -3,10 +3,12 @@ package registry
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -22,20 +24,39 @@ const (
 // list hands over everything as of one revision. The next page is on its way
 // while the handler works on the last one.
 func (f *Follower) list(ctx context.Context) error {
+	if err := f.checkReset(ctx); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	pages := make(chan *clientv3.GetResponse, 1)
 	fetched := make(chan error, 1)
 	go func() {
 		defer close(pages)
-		fetched <- f.fetch(ctx, pages)
+		fetched <- f.fetch(ctx, 0, func(page *clientv3.GetResponse) error {
+			select {
+			case pages <- page:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
 	}()
 	var head *etcdserverpb.ResponseHeader
 	revision := int64(0)
+	last := &mvccpb.KeyValue{}
 	for page := range pages {
 		if head == nil {
 			head, revision = page.Header, page.Header.Revision
-			f.handler.BeginList(revision, f.reset || f.cluster != 0 && f.cluster != head.ClusterId)
+			if f.rev > revision || f.cluster != 0 && f.cluster != head.ClusterId {
+				f.otherHistory()
+			}
+			f.handler.BeginList(revision, f.reset)
+		}
+		for _, kv := range page.Kvs {
+			if kv.ModRevision > last.ModRevision {
+				last = kv
+			}
 		}
 		f.handler.List(entries(page.Kvs))
 	}
@@ -43,26 +64,59 @@ func (f *Follower) list(ctx context.Context) error {
 		return err
 	}
 	f.rev, f.cluster, f.term, f.last = revision, head.ClusterId, head.RaftTerm, Entry{}
-	f.handler.EndList(f.history(ctx, revision))
-	f.handler.Current(f.rev)
+	if last.ModRevision > 0 {
+		f.last = entry(last, false)
+	}
+	f.replay = replay{from: max(f.handler.EndList(), 1), list: revision}
+	f.replay.since = f.replay.from
+	f.handler.Confirm()
 	return nil
 }
 
-func (f *Follower) fetch(ctx context.Context, pages chan<- *clientv3.GetResponse) error {
+// checkReset finds out, before a list that follows another one, whether the
+// registry still has the history of that one.
+func (f *Follower) checkReset(ctx context.Context) error {
+	if f.rev == 0 || f.reset {
+		return nil
+	}
+	err := f.verify(ctx)
+	switch {
+	case errors.Is(err, errOtherHistory):
+		f.otherHistory()
+	case errors.Is(err, rpctypes.ErrCompacted):
+		// The last change can't be looked at any more. Nothing speaks against
+		// its history.
+	case err != nil:
+		return err
+	}
+	return nil
+}
+
+// otherHistory takes note, and says once, that revisions say nothing any more.
+func (f *Follower) otherHistory() {
+	if !f.reset {
+		f.reset = true
+		f.log.Warn("the registry's history is another one than the one read so far: it was restored from a snapshot or replaced", "revision", f.rev)
+	}
+}
+
+// fetch reads all keys by pages, at one revision, 0 for the present one.
+func (f *Follower) fetch(ctx context.Context, revision int64, take func(*clientv3.GetResponse) error, opts ...clientv3.OpOption) error {
 	base := f.client.layout.Base()
-	c := cursor{from: base, end: clientv3.GetPrefixRangeEnd(base), limit: pageFirst}
+	c := cursor{from: base, end: clientv3.GetPrefixRangeEnd(base), limit: pageFirst, revision: revision}
 	for first := true; ; first = false {
 		to := c.to()
-		page, err := f.get(ctx, c.from, clientv3.WithRange(to), clientv3.WithLimit(c.limit), clientv3.WithRev(c.revision))
+		page, err := f.get(ctx, c.from, append([]clientv3.OpOption{
+			clientv3.WithRange(to), clientv3.WithLimit(c.limit), clientv3.WithRev(c.revision),
+		}, opts...)...)
 		if err != nil {
 			return err
 		}
-		select {
-		case pages <- page:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
 		c.pass(page, to)
+		// From here on the page is the taker's.
+		if err := take(page); err != nil {
+			return err
+		}
 		switch {
 		case c.from == c.end:
 			return nil

@@ -116,14 +116,8 @@ func fill(t *testing.T, c *clientv3.Client, all map[string]int) {
 // first one, and how many keys etcd counted.
 func fetchAll(t *testing.T, f *Follower) (listed []string, counted int64) {
 	t.Helper()
-	pages := make(chan *clientv3.GetResponse)
-	done := make(chan error, 1)
-	go func() {
-		defer close(pages)
-		done <- f.fetch(t.Context(), pages)
-	}()
 	n := 0
-	for page := range pages {
+	err := f.fetch(t.Context(), 0, func(page *clientv3.GetResponse) error {
 		if n++; n == 1 {
 			late := f.client.layout.Service("too", "late")
 			err := f.client.try(t.Context(), func(ctx context.Context, kv clientv3.KV) error {
@@ -131,15 +125,16 @@ func fetchAll(t *testing.T, f *Follower) (listed []string, counted int64) {
 				return err
 			})
 			if err != nil {
-				t.Fatal(err)
+				return err
 			}
 		}
 		for _, kv := range page.Kvs {
 			listed = append(listed, string(kv.Key))
 		}
 		counted += page.Count
-	}
-	if err := <-done; err != nil {
+		return nil
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	return listed, counted

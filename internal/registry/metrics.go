@@ -8,7 +8,15 @@ import (
 var (
 	relists = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "rackdns_registry_resyncs_total",
-		Help: "Times the whole registry was listed again, after a compaction or a restored snapshot.",
+		Help: "Times the whole registry was listed again, after a compaction, a restored snapshot or a difference.",
+	}, []string{"rack"})
+	checked = promauto.NewCounterVec(prometheus.CounterOpts{
+		Name: "rackdns_registry_checks_total",
+		Help: "Times the index was compared with all keys of the registry at one revision.",
+	}, []string{"rack"})
+	incomplete = promauto.NewCounterVec(prometheus.CounterOpts{
+		Name: "rackdns_registry_incomplete_total",
+		Help: "Times such a comparison found a difference, and the whole registry was listed again.",
 	}, []string{"rack"})
 	watches = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "rackdns_registry_watch_starts_total",

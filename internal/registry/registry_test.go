@@ -81,14 +81,21 @@ type picture struct {
 	listed map[string]string
 	// lists counts complete lists, resets those of another history.
 	lists, resets int
-	current       int64
-	reset         bool
+	// confirmed counts the answers of the registry.
+	confirmed int
+	reset     bool
+	// revisions and digest sum up what it holds.
+	digest    registry.Digest
+	revisions map[string]int64
+	past      []registry.Change
+	onTick    func()
 }
 
 func (p *picture) BeginList(_ int64, reset bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.listed, p.reset = map[string]string{}, reset
+	p.digest, p.revisions = registry.Digest{}, map[string]int64{}
 }
 
 func (p *picture) List(entries []registry.Entry) {
@@ -96,14 +103,33 @@ func (p *picture) List(entries []registry.Entry) {
 	defer p.mu.Unlock()
 	for _, e := range entries {
 		p.listed[e.Key] = string(e.Value)
+		p.note(e)
 	}
 }
 
-func (p *picture) Past(_, _ registry.Entry) bool { return true }
+func (p *picture) Replay(_ int64, changes []registry.Change) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.past = append(p.past, changes...)
+}
 
-func (p *picture) Tick(time.Time) {}
+// replayed is the revision of the last change that was replayed.
+func (p *picture) replayed() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.past) == 0 {
+		return 0
+	}
+	return p.past[len(p.past)-1].New.ModRevision
+}
 
-func (p *picture) EndList(int64) {
+func (p *picture) Tick(time.Time) {
+	if p.onTick != nil {
+		p.onTick()
+	}
+}
+
+func (p *picture) EndList() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.values = p.listed
@@ -111,12 +137,14 @@ func (p *picture) EndList(int64) {
 	if p.reset {
 		p.resets++
 	}
+	return 1
 }
 
 func (p *picture) Update(entries []registry.Entry) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, e := range entries {
+		p.note(e)
 		if e.Deleted() {
 			delete(p.values, e.Key)
 		} else {
@@ -125,16 +153,27 @@ func (p *picture) Update(entries []registry.Entry) {
 	}
 }
 
-func (p *picture) Current(revision int64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.current = revision
+func (p *picture) note(e registry.Entry) {
+	now := e.ModRevision
+	if e.Deleted() {
+		now = 0
+	}
+	p.digest.Set(e.Key, p.revisions[e.Key], now)
+	p.revisions[e.Key] = now
 }
 
-func (p *picture) state() (values map[string]string, lists, resets int, current int64) {
+func (p *picture) Confirm() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return maps.Clone(p.values), p.lists, p.resets, p.current
+	p.confirmed++
+}
+
+func (p *picture) Digest() registry.Digest { return p.digest }
+
+func (p *picture) state() (values map[string]string, lists, resets, confirmed int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.values), p.lists, p.resets, p.confirmed
 }
 
 // sees waits until the picture is want.
@@ -152,8 +191,13 @@ func (p *picture) sees(t *testing.T, want map[string]string) {
 func follow(t *testing.T, c *registry.Client) *picture {
 	t.Helper()
 	p := &picture{}
-	run(t, func(ctx context.Context) { registry.NewFollower(c, p, discard()).Run(ctx) })
+	followWith(t, registry.NewFollower(c, p, discard()))
 	return p
+}
+
+func followWith(t *testing.T, f *registry.Follower) (stop func()) {
+	t.Helper()
+	return run(t, func(ctx context.Context) { f.Run(ctx) })
 }
 
 // run runs f in the background and returns a function that ends it and waits.

@@ -52,7 +52,7 @@ func acme(t *testing.T) Rack {
 		Host: netip.MustParseAddr("10.0.9.9"),
 	})
 	put(l.Resource("shop", "odd"), &registry.Resource{App: "shop", Name: "odd", Type: "redis", Host: "not a host"})
-	x.Feed().EndList(2)
+	x.Feed().EndList()
 	return Rack{Snapshot: x.Snapshot(), Node: "node-1", Name: "acme", Zone: "acme.convox"}
 }
 

@@ -83,8 +83,8 @@ func feed(t testing.TB, x *index.Index, values ...any) {
 	for _, v := range values {
 		f.List([]registry.Entry{put(t, v)})
 	}
-	f.EndList(serial + 1)
-	f.Current(serial)
+	f.EndList()
+	f.Confirm()
 }
 
 // change is a change as the watch reports it.
@@ -96,7 +96,7 @@ func change(t testing.TB, x *index.Index, revision int64, v any, deleted bool) {
 		e.Value = nil
 	}
 	x.Feed().Update([]registry.Entry{e})
-	x.Feed().Current(revision)
+	x.Feed().Confirm()
 }
 
 // newTestRack returns a plugin over an index of these values.

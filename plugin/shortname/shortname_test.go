@@ -68,8 +68,8 @@ func feed(t testing.TB, x *index.Index, values ...any) {
 		}
 		f.List([]registry.Entry{e})
 	}
-	f.EndList(serial + 1)
-	f.Current(serial)
+	f.EndList()
+	f.Confirm()
 }
 
 // instance is one on node-1 with an address on its app's network.

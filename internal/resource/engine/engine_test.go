@@ -280,7 +280,7 @@ func answers(t *testing.T, rack, id string) {
 		}
 		x.Feed().List([]registry.Entry{{Key: key, Value: value, ModRevision: 1}})
 	}
-	x.Feed().EndList(2)
+	x.Feed().EndList()
 	s := x.Snapshot()
 	own := planned[at].Networks[0].IPv4
 	for _, tc := range []struct {

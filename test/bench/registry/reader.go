@@ -81,10 +81,11 @@ func (l *listener) BeginList(revision int64, reset bool) {
 	l.Handler.BeginList(revision, reset)
 }
 
-func (l *listener) EndList(since int64) {
-	l.Handler.EndList(since)
+func (l *listener) EndList() int64 {
+	from := l.Handler.EndList()
 	l.lists++
 	l.report(l.usage("synced"))
+	return from
 }
 
 func (l *listener) Update(entries []registry.Entry) {

@@ -1,0 +1,145 @@
+package index
+
+import (
+	"cmp"
+
+	"github.com/rackdns/rackdns/internal/registry"
+)
+
+// serials are what the serial follows from: the revision of the last change
+// that DNS shows, the same on every server, whenever it started.
+//
+// A list alone knows too little of it. It has no deletions, and its last
+// changes may be some that don't show. What it does have is a lower bound: what
+// is shown has come into being at some time, and that showed. From that bound
+// on the changes are replayed, and the serial grows to what it has to be.
+type serials struct {
+	// before and knownTo are the serial and the revision from before a list.
+	before, knownTo int64
+	// floor is the lower bound, by the list.
+	floor int64
+	// listChanged says that the list changed something that shows, gap is the
+	// revision before which changes were lost, 0 if none were.
+	listChanged bool
+	gap         int64
+}
+
+func (b *builder) beginSerial(reset bool) {
+	if b.live {
+		// Not if the last list was broken off: it has moved them.
+		b.before, b.knownTo = b.serial, b.revision
+	}
+	b.floor, b.gap, b.listChanged = 0, 0, false
+	if b.reset || reset {
+		// Revisions of another history can be anything.
+		b.serial, b.before, b.knownTo, b.revision = 0, 0, 0, 0
+	}
+	// From here on it says whether anything that shows is changed by the list.
+	b.serial = 0
+}
+
+func (b *builder) endSerial() (from int64) {
+	b.listChanged = b.serial > 0 && b.knownTo > 0
+	b.serial = max(b.before, b.floor)
+	return b.floor
+}
+
+// floorInstance takes note of an instance of the list.
+func (b *builder) floorInstance(t *decodedEntry, i *Instance) {
+	if !b.live && !i.hidden {
+		// Who has no registry may not know when it came into being.
+		b.floor = max(b.floor, cmp.Or(t.entry.CreateRevision, t.entry.ModRevision))
+	}
+}
+
+// floorRecord is the same for other entries, each change of which shows.
+func (b *builder) floorRecord(t *decodedEntry) {
+	if !b.live && t.key.Kind != registry.KindNode && b.records[t.entry.Key] != nil {
+		b.floor = max(b.floor, t.entry.ModRevision)
+	}
+}
+
+// replay takes note of changes from before the list, see registry.Handler. It
+// reports whether that moved the serial.
+func (b *builder) replay(since int64, changes []registry.Change) (moved bool) {
+	old := b.serial
+	if since > b.floor && since > b.gap && b.knownTo < since-1 {
+		// Nobody can say any more when something showed for the last time, of
+		// what was before since. The last change that did or didn't show is as
+		// good a guess as there is, unless there is a picture from before that
+		// isn't the present one: no two pictures may have one serial.
+		b.gap = since
+		b.serial = max(b.serial, b.lastBefore(since))
+		if b.listChanged {
+			b.serial = max(b.serial, since-1)
+		}
+	}
+	for n := range changes {
+		c := &changes[n]
+		key, err := b.layout.Parse(c.New.Key)
+		if err != nil || key.Kind == registry.KindNode {
+			continue
+		}
+		was, is := b.shape(key, c.Old), b.shape(key, c.New)
+		if was != nil && c.Old.ModRevision < b.gap {
+			// What it was then is no longer in the list.
+			b.serial = max(b.serial, c.Old.ModRevision)
+		}
+		if showsChange(was, is) {
+			b.serial = max(b.serial, c.New.ModRevision)
+		}
+	}
+	return b.serial != old
+}
+
+// shape is what DNS shows of an entry: nil if that is nothing.
+func (b *builder) shape(key registry.Key, e registry.Entry) any {
+	if e.Deleted() {
+		return nil
+	}
+	var v any
+	var err error
+	switch key.Kind {
+	case registry.KindInstance:
+		var r *registry.Instance
+		if r, err = registry.DecodeInstance(key, e.Value); err == nil && !r.Hidden {
+			v = newInstance(r, e.Value, e.ModRevision)
+		}
+	case registry.KindService:
+		v, err = registry.DecodeService(key, e.Value)
+	case registry.KindResource:
+		v, err = registry.DecodeResource(key, e.Value)
+	}
+	if err != nil {
+		return nil
+	}
+	return v
+}
+
+// showsChange is, for two shapes, what swap and takeRecord decide for two
+// states.
+func showsChange(was, is any) bool {
+	if was == nil || is == nil {
+		return was != nil || is != nil
+	}
+	old, isInstance := was.(*Instance)
+	now, _ := is.(*Instance)
+	return !isInstance || !old.looksLike(now)
+}
+
+// lastBefore returns the revision of the last change of an entry, of those
+// that last changed before since.
+func (b *builder) lastBefore(since int64) int64 {
+	last := int64(0)
+	for _, i := range b.instances.each() {
+		if i.revision < since {
+			last = max(last, i.revision)
+		}
+	}
+	for _, r := range b.records {
+		if r.kind != registry.KindNode && r.revision < since {
+			last = max(last, r.revision)
+		}
+	}
+	return last
+}

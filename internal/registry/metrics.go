@@ -34,4 +34,12 @@ var (
 		Name: "rackdns_registry_published_instances",
 		Help: "Instances that the node's agent wants in the registry.",
 	}, []string{"rack", "node"})
+	refusalsTotal = promauto.NewCounterVec(prometheus.CounterOpts{
+		Name: "rackdns_registry_refusals_total",
+		Help: "Refusals by etcd, or of it, by reason (password, token, user, permission, certificate). A token that ran out is renewed at once.",
+	}, []string{"rack", "reason"})
+	refusedNow = promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "rackdns_registry_refused",
+		Help: "Connections to the registry that are refused at present, by reason.",
+	}, []string{"rack", "reason"})
 )

@@ -166,7 +166,7 @@ func (p *Publisher) noteDown(ctx context.Context, err error) {
 	if p.down {
 		return
 	}
-	if unrenewed := errors.Is(err, errUnrenewed); unrenewed || errors.Is(err, errLeaseLost) {
+	if unrenewed := errors.Is(err, errUnrenewed) || errors.Is(err, errLeft); unrenewed || errors.Is(err, errLeaseLost) {
 		// Why is more to the point, if that is still so.
 		switch why := p.client.Check(ctx); {
 		case why != nil:

@@ -293,10 +293,16 @@ type users struct {
 
 // enableAuth sets up the roles as the command does, users for them, and turns
 // authentication on.
-func enableAuth(t *testing.T, etcd *etcdtest.Cluster) users {
+func enableAuth(t *testing.T, etcd cluster) users {
+	t.Helper()
+	return enableAuthIn(t, etcd, "acme")
+}
+
+// enableAuthIn does it for a rack.
+func enableAuthIn(t *testing.T, etcd cluster, rack string) users {
 	t.Helper()
 	ctx := context.Background()
-	c := open(t, registry.Config{Endpoints: etcd.Endpoints()})
+	c := open(t, registry.Config{Endpoints: etcd.Endpoints(), Rack: rack})
 	roles, err := c.Layout().Roles([]string{"node-1"})
 	if err != nil {
 		t.Fatal(err)
@@ -311,7 +317,7 @@ func enableAuth(t *testing.T, etcd *etcdtest.Cluster) users {
 	}
 	client := etcd.Client()
 	for user, role := range map[string]string{
-		"root": "root", "reader": "rackdns-acme-reader", "agent": "rackdns-acme-agent-node-1", "admin": "rackdns-acme-admin", "nobody": "",
+		"root": "root", "reader": "rackdns-" + rack + "-reader", "agent": "rackdns-" + rack + "-agent-node-1", "admin": "rackdns-" + rack + "-admin", "nobody": "",
 	} {
 		if _, err := client.UserAdd(ctx, user, "p-"+user); err != nil {
 			t.Fatal(err)
@@ -327,13 +333,13 @@ func enableAuth(t *testing.T, etcd *etcdtest.Cluster) users {
 		t.Fatal(err)
 	}
 	login := func(user string) registry.Config {
-		return registry.Config{Endpoints: etcd.Endpoints(), Username: user, PasswordFile: writeFile(t, "password", "p-"+user+"\n")}
+		return registry.Config{Endpoints: etcd.Endpoints(), Rack: rack, Username: user, PasswordFile: writeFile(t, "password", "p-"+user+"\n")}
 	}
 	return users{root: as(t, etcd, "root"), config: login("reader"), agent: login("agent"), nobody: login("nobody")}
 }
 
 // as returns a client of a user of enableAuth's.
-func as(t *testing.T, etcd *etcdtest.Cluster, user string) *clientv3.Client {
+func as(t *testing.T, etcd cluster, user string) *clientv3.Client {
 	t.Helper()
 	c, err := clientv3.New(clientv3.Config{
 		Endpoints: etcd.Endpoints(), Username: user, Password: "p-" + user, DialTimeout: 5 * time.Second, Logger: zap.NewNop(),

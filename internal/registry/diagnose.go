@@ -101,6 +101,9 @@ func (c *Client) diagnose(ctx context.Context, err error) string {
 	defer cancel()
 	var secure *tls.Config
 	if c.trust != nil {
+		if refused := c.trust.last(); refused != nil {
+			return c.refusedWhy(refusedCertificate, refused)
+		}
 		var err error
 		if secure, err = tlsConfig(c.cfg); err != nil {
 			return err.Error()

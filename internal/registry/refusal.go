@@ -146,6 +146,13 @@ func (h *holdOff) holds(files stamp) error {
 	return h.err
 }
 
+// last returns the refusal that was the last that is known of the attempt.
+func (h *holdOff) last() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.err
+}
+
 // refuse notes that an attempt made with the files was refused.
 func (h *holdOff) refuse(err error, files stamp) {
 	h.mu.Lock()

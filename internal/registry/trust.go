@@ -93,9 +93,17 @@ func (t *trust) await(ctx context.Context, host string) error {
 	}
 }
 
-// refusal returns why no endpoint can be used now, if that is so.
+// refusal returns why no endpoint is to be tried now, if that is so.
 func (t *trust) refusal() error {
 	files := t.files()
+	return t.all(func(h *holdOff) error { return h.holds(files) })
+}
+
+// last returns why no endpoint could be used, if that is so.
+func (t *trust) last() error { return t.all((*holdOff).last) }
+
+// all returns what is wrong with one of the endpoints if something is with all.
+func (t *trust) all(wrong func(*holdOff) error) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.holds) < len(t.cfg.Endpoints) {
@@ -103,7 +111,7 @@ func (t *trust) refusal() error {
 	}
 	var first error
 	for _, hold := range t.holds {
-		err := hold.holds(files)
+		err := wrong(hold)
 		if err == nil {
 			return nil
 		}

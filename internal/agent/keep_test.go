@@ -28,14 +28,21 @@ func TestInherits(t *testing.T) {
 		{"it doesn't say since when", registry.Node{Addresses: []netip.Addr{testHost}}, false, true},
 		{"alone", registry.Node{Addresses: []netip.Addr{other}, Started: boot.Add(time.Hour)}, true, true},
 		{"alone, before the host was booted", registry.Node{Addresses: []netip.Addr{testHost}, Started: boot.Add(-time.Hour)}, true, false},
+		{"of this boot, whatever the clock said", registry.Node{Addresses: []netip.Addr{testHost}, Boot: "b1", Started: boot.Add(-time.Hour)}, false, true},
+		{"of another boot", registry.Node{Addresses: []netip.Addr{testHost}, Boot: "b2", Started: boot.Add(time.Hour)}, false, false},
+		{"of this boot at another address", registry.Node{Addresses: []netip.Addr{other}, Boot: "b1", Started: boot.Add(time.Hour)}, false, false},
+		{"alone, of another boot", registry.Node{Addresses: []netip.Addr{other}, Boot: "b2", Started: boot.Add(time.Hour)}, true, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			a := &Agent{home: testHome, cfg: Config{Alone: tt.alone}}
-			if got := a.inherits(boot)(&tt.node); got != tt.want {
+			if got := a.inherits("b1", boot)(&tt.node); got != tt.want {
 				t.Errorf("got %t, want %t", got, tt.want)
 			}
 		})
+	}
+	if id := bootID(); len(id) != 36 || id != bootID() {
+		t.Errorf("the boot's ID is %q", id)
 	}
 	if b := booted(); b.IsZero() || b.After(time.Now()) {
 		t.Errorf("the host was booted at %s", b)

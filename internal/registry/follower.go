@@ -9,6 +9,8 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+
+	"github.com/rackdns/rackdns/internal/lasting"
 )
 
 const (
@@ -94,7 +96,8 @@ type Follower struct {
 	watched bool
 	reset   bool
 	// down and moved are what the log has said.
-	down, moved bool
+	down  *lasting.Trouble
+	moved bool
 }
 
 // NewFollower returns a Follower that feeds handler once it runs.
@@ -102,7 +105,8 @@ func NewFollower(c *Client, handler Handler, log *slog.Logger) *Follower {
 	// There from the start: an alert on a series that isn't never fires.
 	relists.WithLabelValues(c.layout.Rack())
 	watches.WithLabelValues(c.layout.Rack())
-	return &Follower{client: c, handler: handler, log: log.With("rack", c.layout.Rack())}
+	log = log.With("rack", c.layout.Rack())
+	return &Follower{client: c, handler: handler, log: log, down: lasting.New(log)}
 }
 
 // Position returns how far the handler has been told. Only the handler's own
@@ -147,7 +151,7 @@ func (f *Follower) Run(ctx context.Context) {
 		f.tick()
 		select {
 		case <-ctx.Done():
-		case <-time.After(wait.NextBackOff()):
+		case <-time.After(Patience(err, f.down.Since(), wait.NextBackOff())):
 		}
 	}
 }
@@ -207,23 +211,22 @@ func entry(kv *mvccpb.KeyValue, deleted bool) Entry {
 	return e
 }
 
-// noteDown says once why the registry can't be followed. What ends a watch and
+// noteDown says why the registry can't be followed. What ends a watch and
 // can be mended at once, by a list or by another member, is no such reason.
 func (f *Follower) noteDown(ctx context.Context, err error) {
-	if f.down || errors.Is(err, rpctypes.ErrCompacted) || errors.Is(err, errOtherHistory) {
+	if !f.down.Due() || errors.Is(err, rpctypes.ErrCompacted) || errors.Is(err, errOtherHistory) {
 		return
 	}
 	why := f.client.Check(ctx)
 	switch {
 	case ctx.Err() != nil:
 	case why != nil:
-		f.down = true
 		meanwhile := "names keep their last known answers"
 		if f.rev == 0 {
 			meanwhile = "no name is known yet"
 		}
-		f.log.Warn("registry out of reach: "+meanwhile, "error", why, "revision", f.rev)
-	case !f.moved:
+		f.down.Note("registry out of reach: "+meanwhile, why, "revision", f.rev)
+	case !f.moved && !f.down.Lasts():
 		f.moved = true
 		f.log.Info("the watch of the registry broke: going on with another connection", "error", err, "revision", f.rev)
 	}
@@ -233,12 +236,11 @@ func (f *Follower) noteDown(ctx context.Context, err error) {
 // left alone answers too, for a while, so most of them have to agree.
 func (f *Follower) noteUp(ctx context.Context) {
 	f.moved = false
-	if !f.down {
+	if !f.down.Lasts() {
 		return
 	}
 	if _, err := f.client.agreed(ctx); err != nil {
 		return
 	}
-	f.log.Info("registry is back", "revision", f.rev)
-	f.down = false
+	f.down.Over("registry is back", "revision", f.rev)
 }

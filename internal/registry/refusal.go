@@ -202,10 +202,10 @@ func (s stamp) same(o stamp) bool {
 // nothing here tells that it was given.
 const maxDenied = 10 * time.Second
 
-// patience returns how long to wait after err, where wait would do for a
+// Patience returns how long to wait after err, where wait would do for a
 // trouble that passes by itself. A refusal doesn't: the longer it lasts already,
 // since that time or not at all if it is zero, the longer.
-func patience(err error, since time.Time, wait time.Duration) time.Duration {
+func Patience(err error, since time.Time, wait time.Duration) time.Duration {
 	switch reasonOf(err) {
 	case refusedPermission, refusedUser, refusedToken:
 		lasted := time.Duration(0)

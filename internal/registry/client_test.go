@@ -76,15 +76,7 @@ func TestOutOfSpace(t *testing.T) {
 	t.Parallel()
 	etcd := etcdtest.Start(t, 1, func(c *embed.Config) { c.QuotaBackendBytes = 1 << 20 })
 	client := etcd.Client()
-	junk := strings.Repeat("x", 1<<18)
-	for n := 0; ; n++ {
-		if _, err := client.Put(context.Background(), "/junk", junk); err != nil {
-			break
-		}
-		if n > 100 {
-			t.Fatal("etcd takes more than its quota")
-		}
-	}
+	fill(t, client)
 	logged := &lines{}
 	c := open(t, registry.Config{Endpoints: etcd.Endpoints()})
 	p := registry.NewPublisher(c, registry.PublisherConfig{Node: registry.Node{Node: "node-1", Engine: "E1"}, Logger: logged.logger()})
@@ -107,6 +99,21 @@ func TestOutOfSpace(t *testing.T) {
 	}
 }
 
+// fill writes to /junk until etcd takes no more.
+func fill(t *testing.T, client *clientv3.Client) {
+	t.Helper()
+	junk := strings.Repeat("x", 1<<18)
+	for n := 0; ; n++ {
+		if _, err := client.Put(context.Background(), "/junk", junk); err != nil {
+			break
+		}
+		if n > 100 {
+			t.Fatal("etcd takes more than its quota")
+		}
+	}
+}
+
+// freeSpace frees what fill took.
 func freeSpace(t *testing.T, client *clientv3.Client) {
 	t.Helper()
 	ctx := context.Background()
@@ -114,7 +121,7 @@ func freeSpace(t *testing.T, client *clientv3.Client) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := client.Compact(ctx, r.Header.Revision); err != nil {
+	if _, err := client.Compact(ctx, r.Header.Revision, clientv3.WithCompactPhysical()); err != nil {
 		t.Fatal(err)
 	}
 	for _, e := range client.Endpoints() {

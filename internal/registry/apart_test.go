@@ -21,9 +21,13 @@ func TestWithoutSpace(t *testing.T) {
 	t.Parallel()
 	for name, start := range map[string]func(t *testing.T) cluster{
 		"built-in": func(t *testing.T) cluster {
+			t.Helper()
 			return etcdtest.Start(t, 1, func(c *embed.Config) { c.QuotaBackendBytes = 1 << 20 })
 		},
-		"3.4": func(t *testing.T) cluster { return startProcess(t, "--quota-backend-bytes", "1048576") },
+		"3.4": func(t *testing.T) cluster {
+			t.Helper()
+			return startProcess(t, "--quota-backend-bytes", "1048576")
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -108,10 +108,12 @@ func TestPasswordChanges(t *testing.T) {
 		start func(t *testing.T) (etcd cluster, restart func())
 	}{
 		{"built-in", func(t *testing.T) (cluster, func()) {
+			t.Helper()
 			c := etcdtest.Start(t, 1, nil)
 			return c, func() { c.Kill(); c.Start() }
 		}},
 		{"3.4", func(t *testing.T) (cluster, func()) {
+			t.Helper()
 			p := startProcess(t)
 			return p, func() { p.kill(); p.start() }
 		}},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/rackdns/rackdns/internal/lasting"
 	"github.com/rackdns/rackdns/internal/registry"
 )
 
@@ -120,10 +121,10 @@ func parseIP(s string) (netip.Addr, error) {
 	return ip, nil
 }
 
-// holdHost renews a host until ctx ends. What is in the way is logged once.
+// holdHost renews a host until ctx ends. What is in the way is logged.
 func holdHost(ctx context.Context, client *registry.Client, i registry.Instance, ttl time.Duration, log *slog.Logger) {
 	const retry = time.Second
-	down, wait := false, ttl/3
+	down, wait := lasting.New(log.With("service", i.Service, "ip", i.Host)), ttl/3
 	for {
 		select {
 		case <-ctx.Done():
@@ -135,15 +136,11 @@ func holdHost(ctx context.Context, client *registry.Client, i registry.Instance,
 		case ctx.Err() != nil:
 			return
 		case err != nil:
-			if !down {
-				log.Warn("can't renew the host, and keep trying", "service", i.Service, "ip", i.Host, "error", err)
-			}
-			down, wait = true, min(retry, ttl/3)
+			down.Note("can't renew the host, and keep trying", err)
+			wait = min(registry.Patience(err, down.Since(), retry), ttl/3)
 		default:
-			if down {
-				log.Info("host is renewed again", "service", i.Service, "ip", i.Host)
-			}
-			down, wait = false, ttl/3
+			down.Over("host is renewed again")
+			wait = ttl / 3
 		}
 	}
 }

@@ -75,6 +75,8 @@ type Agent struct {
 	home    home
 	links   []link
 	started time.Time
+	// boot is the host's boot ID, empty if it has none.
+	boot    string
 	engine  *redialer
 	queue   *queue
 	ready   chan struct{}
@@ -106,11 +108,12 @@ func New(cfg Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	ours := a.inherits(booted())
+	ours := a.inherits(a.boot, booted())
 	a.keep = func(ctx context.Context) { cfg.Registry.KeepNode(ctx, a.cfg.Node, ours, a.log) }
 	a.newPublisher = func(n registry.Node) publisher {
 		return registry.NewPublisher(cfg.Registry, registry.PublisherConfig{
 			Node:     n,
+			Alone:    cfg.Alone,
 			TTL:      cfg.TTL,
 			Logger:   a.log,
 			OnCommit: a.committed,
@@ -144,6 +147,7 @@ func newAgent(cfg Config) (*Agent, error) {
 		home:    newHome(cfg.Node, addr, ls),
 		links:   ls,
 		started: time.Now().UTC().Truncate(time.Second),
+		boot:    bootID(),
 		engine:  &redialer{dial: func() (engine, error) { return dockerclient.Dial(cfg.DockerHost) }},
 		queue:   newQueue(cfg.Workers),
 		ready:   make(chan struct{}),
@@ -193,8 +197,8 @@ func (a *Agent) Waiting() <-chan struct{} { return a.waiting }
 func (a *Agent) HostAddress() netip.Addr { return a.home.addr }
 
 // Run follows the engine until ctx ends, and then, if it is to drain, removes
-// the node's names. It returns a *registry.TakenError if another engine writes
-// under the node's name. An Agent runs once.
+// the node's names. It returns a *registry.TakenError if another agent writes
+// under the node's name, and still does after a lease. An Agent runs once.
 func (a *Agent) Run(ctx context.Context) error {
 	defer a.engine.close()
 	defer a.queue.close()
@@ -276,6 +280,7 @@ func (a *Agent) introduce(ctx context.Context) (registry.Node, error) {
 	return registry.Node{
 		Node:      a.cfg.Node,
 		Engine:    info.ID,
+		Boot:      a.boot,
 		Addresses: nodeAddresses(a.home, a.links, b),
 		Version:   a.cfg.Version,
 		Started:   a.started,

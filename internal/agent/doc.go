@@ -140,9 +140,9 @@
 // An engine that goes away takes no name with it: its containers may well run,
 // and only those whose process ends meanwhile are draining. An agent that is
 // started meanwhile takes none either: it keeps the lease of the one before it
-// (keep.go), if that was this node's by its address and the host was not booted
-// since, and writes nothing until the engine says who it is. Should that be
-// another one, the agent ends, and the names with their lease.
+// (keep.go), if that was this node's by its address and its boot ID, and writes
+// nothing until the engine says who it is. Should that be another one, the names
+// end with their lease, and the agent has to wait for that.
 //
 // # What is not registered
 //

@@ -2,6 +2,8 @@ package agent
 
 import (
 	"context"
+	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -40,14 +42,34 @@ func (a *Agent) keepNames(ctx context.Context) (end func()) {
 
 // inherits returns a function that reports whether a node in the registry is
 // this one, as far as that can be told without its engine: it has the same
-// address, and was written since the host was booted. No container survives
-// that.
-func (a *Agent) inherits(booted time.Time) func(*registry.Node) bool {
+// address, and was written in this boot of the host. No container survives a
+// boot. An older agent's key doesn't tell its boot, but when the agent started.
+//
+// Where the engine is another host's, that boot says nothing of its containers.
+// Then names may go with the lease after this host was booted, until the engine
+// answers: that is not worth another rule.
+func (a *Agent) inherits(boot string, booted time.Time) func(*registry.Node) bool {
 	addr := a.home.addr
 	return func(n *registry.Node) bool {
 		same := len(n.Addresses) > 0 && n.Addresses[0] == addr
-		return (same || a.cfg.Alone) && (n.Started.IsZero() || n.Started.After(booted))
+		if !same && !a.cfg.Alone {
+			return false
+		}
+		if n.Boot != "" && boot != "" {
+			return n.Boot == boot
+		}
+		return n.Started.IsZero() || n.Started.After(booted)
 	}
+}
+
+// bootID returns the ID of this host's present boot, the same in its containers;
+// empty if there is none.
+func bootID() string {
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
 }
 
 // booted returns when this host was booted, the zero time if it doesn't tell.

@@ -8,8 +8,12 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// errUnrenewed is what ends a renewal whose member says nothing any more.
-var errUnrenewed = errors.New("the etcd member that renews the node's lease says nothing any more")
+var (
+	// errUnrenewed is what ends a renewal whose member says nothing any more.
+	errUnrenewed = errors.New("the etcd member that renews the node's lease says nothing any more")
+	// errLeft is what ends one whose connections somebody else has left.
+	errLeft = errors.New("the connections by which the node's lease was renewed were left")
+)
 
 // keepAlive renews a lease, which probably is ttl long, until ctx ends. The
 // channel has a nil for renewals, an error if another attempt should be made
@@ -33,6 +37,12 @@ func (c *Client) keepAlive(ctx context.Context, etcd *clientv3.Client, lease cli
 		return nil, c.inWords(ctx, "renew the lease", err)
 	}
 	renewals := make(chan error, 1)
+	say := func(err error) {
+		select {
+		case renewals <- err:
+		case <-ctx.Done():
+		}
+	}
 	go func() {
 		defer close(renewals)
 		silence := time.NewTimer(first)
@@ -41,6 +51,10 @@ func (c *Client) keepAlive(ctx context.Context, etcd *clientv3.Client, lease cli
 			select {
 			case r, ok := <-alive:
 				if !ok {
+					if c.isLeft(etcd) {
+						// By somebody else, who found these connections dead.
+						say(errLeft)
+					}
 					return
 				}
 				silence.Reset(silenceOf(time.Duration(r.TTL) * time.Second))
@@ -50,10 +64,7 @@ func (c *Client) keepAlive(ctx context.Context, etcd *clientv3.Client, lease cli
 				}
 			case <-silence.C:
 				c.leave(etcd)
-				select {
-				case renewals <- errUnrenewed:
-				case <-ctx.Done():
-				}
+				say(errUnrenewed)
 				return
 			}
 		}

@@ -2,8 +2,6 @@ package registry
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/url"
@@ -46,13 +44,15 @@ type Config struct {
 // Client is a connection to one rack's registry. It connects when it is first
 // needed and again whenever it must; opening it never waits for etcd.
 type Client struct {
-	cfg    Config
-	layout Layout
-	tls    *tls.Config
+	cfg     Config
+	layout  Layout
+	refused *refusals
+	// login is nil without a user, trust without TLS.
+	login *login
+	trust *trust
 
 	mu     sync.Mutex
 	etcd   *clientv3.Client
-	end    context.CancelFunc
 	closed bool
 }
 
@@ -97,14 +97,18 @@ func Open(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	cfg.Endpoints = endpoints
-	c := &Client{cfg: cfg, layout: layout}
+	c := &Client{cfg: cfg, layout: layout, refused: newRefusals(layout.Rack())}
 	if secure {
-		if c.tls, err = tlsConfig(cfg); err != nil {
+		// Whatever becomes of the files later, now is when somebody looks.
+		if _, err := tlsConfig(cfg); err != nil {
 			return nil, err
 		}
+		c.trust = newTrust(cfg, c.refused)
 	}
-	if _, err := cfg.password(); err != nil {
+	if password, err := cfg.password(); err != nil {
 		return nil, err
+	} else if password != "" {
+		c.login = newLogin(cfg, c.refused)
 	}
 	return c, nil
 }
@@ -119,6 +123,9 @@ func (c *Client) Endpoints() []string { return c.cfg.Endpoints }
 func (c *Client) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.closed {
+		c.refused.end()
+	}
 	c.closed = true
 	return c.disconnect()
 }
@@ -138,7 +145,6 @@ func (c *Client) disconnect() error {
 		return nil
 	}
 	err := c.etcd.Close()
-	c.end()
 	c.etcd = nil
 	if errors.Is(err, context.Canceled) {
 		return nil
@@ -169,15 +175,26 @@ func (c *Client) agreed(ctx context.Context) (*etcdserverpb.ResponseHeader, erro
 
 // do makes one bounded call and puts what etcd says of it into words.
 func (c *Client) do(ctx context.Context, what string, call func(context.Context, clientv3.KV) error) error {
-	return c.inWords(ctx, what, c.try(ctx, call))
+	return c.inWords(ctx, what, c.tryFor(ctx, what, call))
 }
 
 // try makes one bounded call, and another one if the connections were left
 // meanwhile, which ends all calls that are under way.
 func (c *Client) try(ctx context.Context, call func(context.Context, clientv3.KV) error) error {
+	return c.tryFor(ctx, "read the registry", call)
+}
+
+func (c *Client) tryFor(ctx context.Context, what string, call func(context.Context, clientv3.KV) error) error {
 	left, err := c.tryOnce(ctx, call)
 	if left {
 		_, err = c.tryOnce(ctx, call)
+	}
+	switch reason := reasonOf(err); {
+	case reason == refusedPermission || reason == refusedUser:
+		c.refused.note(reason, what)
+	case err == nil:
+		c.refused.over(refusedPermission, what)
+		c.refused.over(refusedUser, what)
 	}
 	return err
 }
@@ -192,38 +209,44 @@ func (c *Client) tryOnce(ctx context.Context, call func(context.Context, clientv
 	if err = call(ctx, etcd); err == nil {
 		return false, nil
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.etcd != etcd && !c.closed, err
+	return c.isLeft(etcd), err
 }
 
-// connect returns the client underneath. Where etcd wants a password, making
-// one means to log in, which is why a failed attempt is not kept.
+// connect returns the client underneath, which it makes without a word to etcd:
+// that connects, and logs in, when there is something to ask. An error is final
+// ([ErrClosed]), or a refusal that still holds.
 func (c *Client) connect(ctx context.Context) (*clientv3.Client, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
 		return nil, ErrClosed
 	}
+	if c.trust != nil {
+		if err := c.trust.refusal(); err != nil {
+			return nil, err
+		}
+	}
 	if c.etcd != nil {
 		return c.etcd, nil
 	}
-	password, err := c.cfg.password()
+	etcd, err := clientv3.New(c.options())
 	if err != nil {
 		return nil, err
 	}
-	life, end := context.WithCancel(context.Background())
-	release := context.AfterFunc(ctx, end)
-	etcd, err := clientv3.New(clientv3.Config{
-		Context:     life,
+	c.etcd = etcd
+	return etcd, nil
+}
+
+func (c *Client) options() clientv3.Config {
+	cfg := clientv3.Config{
 		Endpoints:   c.cfg.Endpoints,
 		DialTimeout: opTimeout,
 		// etcd refuses clients that ping more often than every five seconds.
 		DialKeepAliveTime:    6 * time.Second,
 		DialKeepAliveTimeout: 3 * time.Second,
-		TLS:                  c.tls,
-		Username:             c.cfg.Username,
-		Password:             password,
 		Logger:               zap.NewNop(),
 		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
 			// gRPC's own limit is two minutes: names would stay wrong that
@@ -231,16 +254,22 @@ func (c *Client) connect(ctx context.Context) (*clientv3.Client, error) {
 			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second / 2},
 			MinConnectTimeout: opTimeout,
 		})},
-	})
-	if !release() && err == nil {
-		err = errors.Join(ctx.Err(), etcd.Close())
 	}
-	if err != nil {
-		end()
-		return nil, err
+	if c.trust != nil {
+		cfg.DialOptions = append(cfg.DialOptions, grpc.WithTransportCredentials(c.trust))
 	}
-	c.etcd, c.end = etcd, end
-	return etcd, nil
+	if c.login != nil {
+		cfg.DialOptions = append(cfg.DialOptions, c.login.options()...)
+	}
+	return cfg
+}
+
+// isLeft reports whether the connections of etcd, which connect returned, were
+// left meanwhile.
+func (c *Client) isLeft(etcd *clientv3.Client) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.etcd != etcd && !c.closed
 }
 
 func (cfg Config) password() (string, error) {
@@ -298,33 +327,4 @@ func checkEndpoints(cfg Config) (endpoints []string, secure bool, err error) {
 // withoutUser is what may be told of an endpoint that holds more than it should.
 func withoutUser(endpoint string) string {
 	return "…" + endpoint[strings.LastIndexByte(endpoint, '@'):]
-}
-
-func tlsConfig(cfg Config) (*tls.Config, error) {
-	t := &tls.Config{MinVersion: tls.VersionTLS12}
-	if cfg.CAFile != "" {
-		pem, err := os.ReadFile(cfg.CAFile)
-		if err != nil {
-			return nil, wrong("CAFile", "CA certificate: %w", err)
-		}
-		t.RootCAs = x509.NewCertPool()
-		if !t.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, wrong("CAFile", "CA certificate %s: holds no certificate in PEM form", cfg.CAFile)
-		}
-	}
-	if (cfg.CertFile == "") != (cfg.KeyFile == "") {
-		return nil, wrong("CertFile", "a client certificate and its key come together: only one of them is given")
-	}
-	if cfg.CertFile != "" {
-		if _, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile); err != nil {
-			return nil, wrong("CertFile", "client certificate %s: %w", cfg.CertFile, err)
-		}
-		// Read anew for each connection, so that a renewed certificate needs
-		// no restart.
-		t.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			cert, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile)
-			return &cert, err
-		}
-	}
-	return t, nil
 }

@@ -76,15 +76,7 @@ func TestOutOfSpace(t *testing.T) {
 	t.Parallel()
 	etcd := etcdtest.Start(t, 1, func(c *embed.Config) { c.QuotaBackendBytes = 1 << 20 })
 	client := etcd.Client()
-	junk := strings.Repeat("x", 1<<18)
-	for n := 0; ; n++ {
-		if _, err := client.Put(context.Background(), "/junk", junk); err != nil {
-			break
-		}
-		if n > 100 {
-			t.Fatal("etcd takes more than its quota")
-		}
-	}
+	fill(t, client)
 	logged := &lines{}
 	c := open(t, registry.Config{Endpoints: etcd.Endpoints()})
 	p := registry.NewPublisher(c, registry.PublisherConfig{Node: registry.Node{Node: "node-1", Engine: "E1"}, Logger: logged.logger()})
@@ -107,6 +99,21 @@ func TestOutOfSpace(t *testing.T) {
 	}
 }
 
+// fill writes to /junk until etcd takes no more.
+func fill(t *testing.T, client *clientv3.Client) {
+	t.Helper()
+	junk := strings.Repeat("x", 1<<18)
+	for n := 0; ; n++ {
+		if _, err := client.Put(context.Background(), "/junk", junk); err != nil {
+			break
+		}
+		if n > 100 {
+			t.Fatal("etcd takes more than its quota")
+		}
+	}
+}
+
+// freeSpace frees what fill took.
 func freeSpace(t *testing.T, client *clientv3.Client) {
 	t.Helper()
 	ctx := context.Background()
@@ -114,7 +121,7 @@ func freeSpace(t *testing.T, client *clientv3.Client) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := client.Compact(ctx, r.Header.Revision); err != nil {
+	if _, err := client.Compact(ctx, r.Header.Revision, clientv3.WithCompactPhysical()); err != nil {
 		t.Fatal(err)
 	}
 	for _, e := range client.Endpoints() {
@@ -293,10 +300,16 @@ type users struct {
 
 // enableAuth sets up the roles as the command does, users for them, and turns
 // authentication on.
-func enableAuth(t *testing.T, etcd *etcdtest.Cluster) users {
+func enableAuth(t *testing.T, etcd cluster) users {
+	t.Helper()
+	return enableAuthIn(t, etcd, "acme")
+}
+
+// enableAuthIn does it for a rack.
+func enableAuthIn(t *testing.T, etcd cluster, rack string) users {
 	t.Helper()
 	ctx := context.Background()
-	c := open(t, registry.Config{Endpoints: etcd.Endpoints()})
+	c := open(t, registry.Config{Endpoints: etcd.Endpoints(), Rack: rack})
 	roles, err := c.Layout().Roles([]string{"node-1"})
 	if err != nil {
 		t.Fatal(err)
@@ -311,7 +324,7 @@ func enableAuth(t *testing.T, etcd *etcdtest.Cluster) users {
 	}
 	client := etcd.Client()
 	for user, role := range map[string]string{
-		"root": "root", "reader": "rackdns-acme-reader", "agent": "rackdns-acme-agent-node-1", "admin": "rackdns-acme-admin", "nobody": "",
+		"root": "root", "reader": "rackdns-" + rack + "-reader", "agent": "rackdns-" + rack + "-agent-node-1", "admin": "rackdns-" + rack + "-admin", "nobody": "",
 	} {
 		if _, err := client.UserAdd(ctx, user, "p-"+user); err != nil {
 			t.Fatal(err)
@@ -327,13 +340,13 @@ func enableAuth(t *testing.T, etcd *etcdtest.Cluster) users {
 		t.Fatal(err)
 	}
 	login := func(user string) registry.Config {
-		return registry.Config{Endpoints: etcd.Endpoints(), Username: user, PasswordFile: writeFile(t, "password", "p-"+user+"\n")}
+		return registry.Config{Endpoints: etcd.Endpoints(), Rack: rack, Username: user, PasswordFile: writeFile(t, "password", "p-"+user+"\n")}
 	}
 	return users{root: as(t, etcd, "root"), config: login("reader"), agent: login("agent"), nobody: login("nobody")}
 }
 
 // as returns a client of a user of enableAuth's.
-func as(t *testing.T, etcd *etcdtest.Cluster, user string) *clientv3.Client {
+func as(t *testing.T, etcd cluster, user string) *clientv3.Client {
 	t.Helper()
 	c, err := clientv3.New(clientv3.Config{
 		Endpoints: etcd.Endpoints(), Username: user, Password: "p-" + user, DialTimeout: 5 * time.Second, Logger: zap.NewNop(),

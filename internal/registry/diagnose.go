@@ -33,13 +33,9 @@ func (c *Client) inWords(ctx context.Context, what string, err error) error {
 		return slices.ContainsFunc(known, func(e error) bool { return errors.Is(said, e) })
 	}
 	var why string
-	switch {
-	case is(rpctypes.ErrAuthFailed):
-		why = fmt.Sprintf("etcd refuses user %q: the name or the password is wrong", c.cfg.Username)
-	case is(rpctypes.ErrUserEmpty):
-		why = "etcd wants a user and a password, and none is configured"
-	case is(rpctypes.ErrPermissionDenied, rpctypes.ErrPermissionNotGranted):
-		why = fmt.Sprintf("etcd's user %q has no role that permits it", c.cfg.Username)
+	switch reason := reasonOf(err); {
+	case reason != "":
+		why = c.refusedWhy(reason, err)
 	case is(rpctypes.ErrNoSpace):
 		why = "etcd is out of space and takes no writes (alarm NOSPACE): compact and defragment it, then disarm the alarm"
 	case is(rpctypes.ErrNoLeader, rpctypes.ErrLeaderChanged, rpctypes.ErrTimeoutDueToLeaderFail):
@@ -50,6 +46,35 @@ func (c *Client) inWords(ctx context.Context, what string, err error) error {
 		why = c.diagnose(ctx, err)
 	}
 	return &Error{What: what, Why: why, Err: err}
+}
+
+// refusedWhy says what is refused, and which file to mend.
+func (c *Client) refusedWhy(reason string, err error) string {
+	switch reason {
+	case refusedPassword:
+		return fmt.Sprintf("etcd refuses user %q: the name or the password is wrong (mend %s, it is read again when it changes)", c.cfg.Username, c.cfg.PasswordFile)
+	case refusedUser:
+		return "etcd wants a user and a password, and none is configured"
+	case refusedToken:
+		return fmt.Sprintf("etcd refuses what its login gave user %q: %v", c.cfg.Username, err)
+	case refusedPermission:
+		return fmt.Sprintf("etcd's user %q has no role that permits it", c.cfg.Username)
+	}
+	var refused *refusedError
+	if !errors.As(err, &refused) {
+		return err.Error()
+	}
+	files := []string{}
+	for _, file := range []string{c.cfg.CAFile, c.cfg.CertFile} {
+		if file != "" {
+			files = append(files, file)
+		}
+	}
+	why := refused.where + ": " + tlsReason(refused.err)
+	if len(files) > 0 {
+		why += fmt.Sprintf(" (%s: read again when it changes)", strings.Join(files, ", "))
+	}
+	return why
 }
 
 // Error is a call to the registry that failed, in words.
@@ -74,11 +99,21 @@ func (c *Client) diagnose(ctx context.Context, err error) string {
 	}
 	ctx, cancel := context.WithTimeout(ctx, diagnoseTimeout)
 	defer cancel()
+	var secure *tls.Config
+	if c.trust != nil {
+		if refused := c.trust.last(); refused != nil {
+			return c.refusedWhy(refusedCertificate, refused)
+		}
+		var err error
+		if secure, err = tlsConfig(c.cfg); err != nil {
+			return err.Error()
+		}
+	}
 	found := make([]string, len(c.cfg.Endpoints))
 	done := make(chan struct{})
 	for n, endpoint := range c.cfg.Endpoints {
 		go func() {
-			found[n] = fmt.Sprintf("%s: %s", endpoint, probe(ctx, endpoint, c.tls))
+			found[n] = fmt.Sprintf("%s: %s", endpoint, probe(ctx, endpoint, secure))
 			done <- struct{}{}
 		}()
 	}

@@ -47,32 +47,55 @@ func (c *Client) drainNode(ctx context.Context, name string, drain bool) error {
 	if err != nil {
 		return err
 	}
-	// The mark first: from then on the agent, if there is one, puts nothing
-	// back and removes what is left by itself.
-	ops := []clientv3.Op{clientv3.OpPut(key, string(value), clientv3.WithIgnoreLease())}
+	var ids []string
 	if drain {
 		for _, kv := range read.Responses[1].GetResponseRange().Kvs {
-			ops = append(ops, clientv3.OpDelete(string(kv.Key)))
+			ids = append(ids, string(kv.Key))
 		}
 	}
-	revision := kvs[0].ModRevision
-	for first := true; len(ops) > 0; first = false {
-		n := min(len(ops), batchOps)
-		var r *clientv3.TxnResponse
-		err := c.do(ctx, "drain the node", func(ctx context.Context, kv clientv3.KV) (err error) {
-			r, err = kv.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", revision)).Then(ops[:n]...).Commit()
+	// The mark first, and alone: from then on the agent, if there is one, puts
+	// nothing back and removes what is left by itself.
+	revision, unmarked := kvs[0].ModRevision, error(nil)
+	r, err := c.ifUnchanged(ctx, key, revision, clientv3.OpPut(key, string(value), clientv3.WithIgnoreLease()))
+	switch {
+	case err == nil:
+		revision = r
+	case drain && isFull(err):
+		// What takes no mark does remove names, and lets nobody put them back.
+		unmarked = err
+	default:
+		return err
+	}
+	for len(ids) > 0 {
+		n := min(len(ids), batchOps)
+		var ops []clientv3.Op
+		for _, id := range ids[:n] {
+			ops = append(ops, clientv3.OpDelete(id))
+		}
+		if _, err := c.ifUnchanged(ctx, key, revision, ops...); err != nil {
 			return err
-		})
-		if err != nil {
-			return err
 		}
-		if !r.Succeeded {
-			return errChanged
-		}
-		if first {
-			revision = r.Header.Revision
-		}
-		ops = ops[n:]
+		ids = ids[n:]
+	}
+	if unmarked != nil {
+		return fmt.Errorf("node %s: its instances are removed, but its agent will put them back once etcd takes writes again: %w", name, unmarked)
 	}
 	return nil
+}
+
+// ifUnchanged does ops if the key still has that revision, and returns the one
+// at which they were done; errChanged if it hasn't.
+func (c *Client) ifUnchanged(ctx context.Context, key string, revision int64, ops ...clientv3.Op) (int64, error) {
+	var r *clientv3.TxnResponse
+	err := c.do(ctx, "drain the node", func(ctx context.Context, kv clientv3.KV) (err error) {
+		r, err = kv.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", revision)).Then(ops...).Commit()
+		return err
+	})
+	switch {
+	case err != nil:
+		return 0, err
+	case !r.Succeeded:
+		return 0, errChanged
+	}
+	return r.Header.Revision, nil
 }

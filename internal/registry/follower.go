@@ -9,6 +9,8 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+
+	"github.com/rackdns/rackdns/internal/lasting"
 )
 
 const (
@@ -111,7 +113,8 @@ type Follower struct {
 	watched bool
 	reset   bool
 	// down and moved are what the log has said.
-	down, moved bool
+	down  *lasting.Trouble
+	moved bool
 }
 
 // NewFollower returns a Follower that feeds handler once it runs.
@@ -121,7 +124,8 @@ func NewFollower(c *Client, handler Handler, log *slog.Logger) *Follower {
 	watches.WithLabelValues(c.layout.Rack())
 	checked.WithLabelValues(c.layout.Rack())
 	incomplete.WithLabelValues(c.layout.Rack())
-	f := &Follower{client: c, handler: handler, log: log.With("rack", c.layout.Rack())}
+	log = log.With("rack", c.layout.Rack())
+	f := &Follower{client: c, handler: handler, log: log, down: lasting.New(log)}
 	f.CheckEvery(firstCheck, checkInterval)
 	return f
 }
@@ -168,7 +172,7 @@ func (f *Follower) Run(ctx context.Context) {
 		f.tick()
 		select {
 		case <-ctx.Done():
-		case <-time.After(wait.NextBackOff()):
+		case <-time.After(Patience(err, f.down.Since(), wait.NextBackOff())):
 		}
 	}
 }
@@ -232,23 +236,22 @@ func entry(kv *mvccpb.KeyValue, deleted bool) Entry {
 	return e
 }
 
-// noteDown says once why the registry can't be followed. What ends a watch and
+// noteDown says why the registry can't be followed. What ends a watch and
 // can be mended at once, by a list or by another member, is no such reason.
 func (f *Follower) noteDown(ctx context.Context, err error) {
-	if f.down || mendable(err) {
+	if !f.down.Due() || mendable(err) {
 		return
 	}
 	why := f.client.Check(ctx)
 	switch {
 	case ctx.Err() != nil:
 	case why != nil:
-		f.down = true
 		meanwhile := "names keep their last known answers"
 		if f.rev == 0 {
 			meanwhile = "no name is known yet"
 		}
-		f.log.Warn("registry out of reach: "+meanwhile, "error", why, "revision", f.rev)
-	case !f.moved:
+		f.down.Note("registry out of reach: "+meanwhile, why, "revision", f.rev)
+	case !f.moved && !f.down.Lasts():
 		f.moved = true
 		f.log.Info("the watch of the registry broke: going on with another connection", "error", err, "revision", f.rev)
 	}
@@ -263,12 +266,11 @@ func mendable(err error) bool {
 // left alone answers too, for a while, so most of them have to agree.
 func (f *Follower) noteUp(ctx context.Context) {
 	f.moved = false
-	if !f.down {
+	if !f.down.Lasts() {
 		return
 	}
 	if _, err := f.client.agreed(ctx); err != nil {
 		return
 	}
-	f.log.Info("registry is back", "revision", f.rev)
-	f.down = false
+	f.down.Over("registry is back", "revision", f.rev)
 }

@@ -52,6 +52,7 @@ func (s *session) run(ctx context.Context) error {
 			}
 			s.heed(r)
 		case <-refresh.C:
+			s.p.atPeace()
 			s.stale = true
 		case err, ok := <-alive:
 			if !ok && ctx.Err() == nil {
@@ -68,13 +69,18 @@ func (s *session) run(ctx context.Context) error {
 // step brings the registry up to date. If that fails and may go well later, it
 // returns when to try again; an error is the end of the session.
 func (s *session) step(ctx context.Context, wait *backoff.ExponentialBackOff) (again <-chan time.Time, err error) {
-	if s.stale {
-		err = s.reread(ctx)
-	}
+	err = s.repair(ctx)
 	if err == nil {
 		err = s.write(ctx)
 	}
-	if err == nil && s.p.down {
+	if errors.Is(err, errChanged) {
+		s.stale, s.met, err = true, true, nil
+	}
+	if err == nil && s.stale {
+		// What is ours to write was written, and they get their time.
+		return time.After(s.p.rivals.truce(time.Now())), nil
+	}
+	if err == nil && s.p.down.Lasts() {
 		// That nothing is left to write does not say that it could be.
 		err = s.probe(ctx)
 	}
@@ -84,11 +90,25 @@ func (s *session) step(ctx context.Context, wait *backoff.ExponentialBackOff) (a
 		s.p.noteUp()
 		wait.Reset()
 		return nil, nil
-	case ctx.Err() != nil, errors.Is(err, errLeaseLost), errors.Is(err, rpctypes.ErrLeaseNotFound), errors.As(err, &taken):
+	case ctx.Err() != nil, errors.Is(err, errLeaseLost), errors.Is(err, errMoved), errors.Is(err, rpctypes.ErrLeaseNotFound), errors.As(err, &taken):
 		return nil, err
 	}
 	s.p.noteDown(ctx, err)
-	return time.After(wait.NextBackOff()), nil
+	return time.After(Patience(err, s.p.down.Since(), wait.NextBackOff())), nil
+}
+
+// repair reads the node's keys again, if that is due, for a write to bring them
+// in order. If it is due to somebody else, it may have to wait.
+func (s *session) repair(ctx context.Context) error {
+	if !s.stale || s.met && s.p.rivals.truce(time.Now()) > 0 {
+		return nil
+	}
+	met := s.met
+	err := s.reread(ctx)
+	if met && err == nil {
+		s.p.meet(s.is)
+	}
+	return err
 }
 
 // probe finds out whether etcd takes writes, and writes nothing: no key ever
@@ -112,13 +132,18 @@ func (s *session) watchOwn(ctx context.Context) (node, instances clientv3.WatchC
 // heed notes if somebody else changed one of the node's keys.
 func (s *session) heed(r clientv3.WatchResponse) {
 	for _, e := range r.Events {
-		s.stale = s.stale || !s.isOwn(e.Kv)
+		if !s.isOwn(e.Kv) {
+			s.stale, s.met = true, true
+		}
 	}
 }
 
 // isOwn reports whether a change is one that this session made, or one that
 // it has read already.
 func (s *session) isOwn(kv *mvccpb.KeyValue) bool {
+	if kv.ModRevision <= s.revision || s.own[kv.ModRevision] {
+		return true
+	}
 	if s.node != nil && bytes.Equal(kv.Key, s.node.Key) {
 		return kv.ModRevision <= s.node.ModRevision
 	}
@@ -137,11 +162,14 @@ func (s *session) reread(ctx context.Context) error {
 	if err := s.read(ctx); err != nil {
 		return err
 	}
-	if s.node == nil || s.node.Lease != int64(s.lease) {
+	switch {
+	case s.node == nil:
 		leaseLosses.WithLabelValues(s.p.labels()...).Inc()
 		return errLeaseLost
+	case s.node.Lease != int64(s.lease):
+		return errMoved
 	}
 	s.p.untake(nil, true)
-	s.stale = false
+	s.stale, s.met = false, false
 	return nil
 }

@@ -2,11 +2,14 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/rackdns/rackdns/internal/lasting"
 )
 
 // KeepNode keeps alive what a node has in the registry, if ours says of its
@@ -14,17 +17,17 @@ import (
 // agent that doesn't know yet for which engine it writes, and so can't claim
 // the node: the [Publisher] that follows does that, or refuses to.
 func (c *Client) KeepNode(ctx context.Context, name string, ours func(*Node) bool, log *slog.Logger) {
-	k := keeper{client: c, name: name, ours: ours, log: log.With("rack", c.layout.Rack(), "node", name)}
+	log = log.With("rack", c.layout.Rack(), "node", name)
+	k := keeper{client: c, name: name, ours: ours, log: log, down: lasting.New(log)}
 	retry := newRetry()
 	for ctx.Err() == nil {
 		err := k.keep(ctx, retry.Reset)
-		if ctx.Err() == nil && err != nil && !k.down {
-			k.down = true
-			k.log.Warn("can't keep the node's names in the registry, and keep trying", "error", err)
+		if ctx.Err() == nil && err != nil && !errors.Is(err, errLeft) {
+			k.down.Note("can't keep the node's names in the registry, and keep trying", err)
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(retry.NextBackOff()):
+		case <-time.After(Patience(err, k.down.Since(), retry.NextBackOff())):
 		}
 	}
 }
@@ -36,7 +39,7 @@ type keeper struct {
 	ours   func(*Node) bool
 	log    *slog.Logger
 	// down and kept are what the log was told.
-	down bool
+	down *lasting.Trouble
 	kept clientv3.LeaseID
 }
 
@@ -75,7 +78,7 @@ func (k *keeper) keep(ctx context.Context, works func()) error {
 		case <-ctx.Done():
 			return nil
 		case <-refresh.C:
-			works()
+			k.works(works)
 			return nil
 		case <-changes:
 			return nil
@@ -86,13 +89,18 @@ func (k *keeper) keep(ctx context.Context, works func()) error {
 			if err != nil {
 				return err
 			}
-			works()
-			if k.down = false; k.kept != lease {
+			k.works(works)
+			if k.kept != lease {
 				k.kept = lease
 				k.log.Info("keeping the names that this node has in the registry")
 			}
 		}
 	}
+}
+
+func (k *keeper) works(works func()) {
+	k.down.Over("the node's names in the registry are kept again")
+	works()
 }
 
 // lease returns the lease of the node's key, or none if that isn't ours.

@@ -42,4 +42,20 @@ var (
 		Name: "rackdns_registry_published_instances",
 		Help: "Instances that the node's agent wants in the registry.",
 	}, []string{"rack", "node"})
+	refusalsTotal = promauto.NewCounterVec(prometheus.CounterOpts{
+		Name: "rackdns_registry_refusals_total",
+		Help: "Refusals by etcd, or of it, by reason (password, token, user, permission, certificate). A token that ran out is renewed at once.",
+	}, []string{"rack", "reason"})
+	refusedNow = promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "rackdns_registry_refused",
+		Help: "Connections to the registry that are refused at present, by reason.",
+	}, []string{"rack", "reason"})
+	nameTaken = promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "rackdns_registry_name_taken",
+		Help: "1 while another agent has the node's name and its lease is waited for, else 0.",
+	}, []string{"rack", "node"})
+	rivalChanges = promauto.NewCounterVec(prometheus.CounterOpts{
+		Name: "rackdns_registry_rival_changes_total",
+		Help: "Times the node's keys were found changed by somebody else, and repaired.",
+	}, []string{"rack", "node"})
 )

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/rackdns/rackdns/internal/lasting"
 )
 
 // DefaultTTL is how long a node's names outlive its agent.
@@ -21,7 +23,13 @@ const refreshInterval = 30 * time.Second
 
 // PublisherConfig says for which node a [Publisher] writes.
 type PublisherConfig struct {
+	// Node is what the node's key is to say. Draining and Listed are the
+	// Publisher's to say.
 	Node Node
+	// Alone says that no other host writes to this registry. Then the engine
+	// alone tells whose the node's key is: one that was left by another boot, or
+	// with another address, is taken over at once.
+	Alone bool
 	// TTL is how long the node's keys stay when it is gone; whole seconds,
 	// DefaultTTL if zero.
 	TTL    time.Duration
@@ -40,8 +48,12 @@ type Publisher struct {
 	cfg    PublisherConfig
 	log    *slog.Logger
 	wake   chan struct{}
-	// down is what the log was told last; it is Run's alone.
-	down bool
+	// What follows is Run's alone: what the log was told, of etcd and of another
+	// writer; the lease that was had last; and the wait for a name.
+	down, rival *lasting.Trouble
+	rivals      rivalry
+	lease       clientv3.LeaseID
+	siege       *siege
 
 	mu      sync.Mutex
 	desired map[string]*Instance
@@ -56,18 +68,6 @@ type Publisher struct {
 	allDirty bool
 }
 
-// TakenError says that another Docker Engine runs under this node's name.
-type TakenError struct {
-	Node          string
-	Engine, Other string
-}
-
-// Error returns one line that says what to do.
-func (e *TakenError) Error() string {
-	return fmt.Sprintf("node name %q is taken by another Docker Engine (%s, this one is %s): give this node another name with --node, or stop the other agent and wait for its lease to end",
-		e.Node, e.Other, e.Engine)
-}
-
 // NewPublisher returns a Publisher that knows of no instance yet.
 func NewPublisher(c *Client, cfg PublisherConfig) *Publisher {
 	if cfg.TTL == 0 {
@@ -76,10 +76,13 @@ func NewPublisher(c *Client, cfg PublisherConfig) *Publisher {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
+	log := cfg.Logger.With("rack", c.layout.Rack(), "node", cfg.Node.Node)
 	return &Publisher{
 		client:  c,
 		cfg:     cfg,
-		log:     cfg.Logger.With("rack", c.layout.Rack(), "node", cfg.Node.Node),
+		log:     log,
+		down:    lasting.New(log),
+		rival:   lasting.New(log),
 		wake:    make(chan struct{}, 1),
 		desired: map[string]*Instance{},
 		gone:    map[string]bool{},
@@ -136,8 +139,10 @@ func (p *Publisher) change(f func()) {
 func (p *Publisher) labels() []string { return []string{p.client.layout.Rack(), p.cfg.Node.Node} }
 
 // Run writes until ctx ends, which leaves everything in place for as long as
-// the lease lasts. It returns a *TakenError if another engine has the name.
+// the lease lasts. It returns a *TakenError if another agent has the node's name
+// and still has it after a lease.
 func (p *Publisher) Run(ctx context.Context) error {
+	defer p.lifted()
 	wait := newRetry()
 	for ctx.Err() == nil {
 		s, err := p.claim(ctx)
@@ -152,46 +157,48 @@ func (p *Publisher) Run(ctx context.Context) error {
 		case errors.As(err, &taken):
 			return err
 		}
-		p.noteDown(ctx, err)
+		pause := Patience(err, p.down.Since(), wait.NextBackOff())
+		if errors.Is(err, errChanged) || errors.Is(err, errMoved) {
+			p.meet(s.is)
+			pause = max(pause, p.rivals.truce(time.Now()))
+		} else {
+			p.noteDown(ctx, err)
+		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(wait.NextBackOff()):
+		case <-time.After(pause):
 		}
 	}
 	return nil
 }
 
-// noteDown says once why nothing can be written.
+// noteDown says why nothing can be written.
 func (p *Publisher) noteDown(ctx context.Context, err error) {
-	if p.down {
+	if !p.down.Due() {
 		return
 	}
-	if unrenewed := errors.Is(err, errUnrenewed); unrenewed || errors.Is(err, errLeaseLost) {
+	if errors.Is(err, errLeft) || errors.Is(err, errUnrenewed) || errors.Is(err, errLeaseLost) {
 		// Why is more to the point, if that is still so.
 		switch why := p.client.Check(ctx); {
 		case why != nil:
 			err = fmt.Errorf("%w: %w", err, why)
-		case unrenewed:
-			p.log.Info("the lease is renewed by another connection from now on", "error", err)
+		case p.down.Lasts():
 			return
-		default:
+		case errors.Is(err, errLeaseLost):
 			// The registry may be back for a moment already before it is known
 			// that it was away for too long.
 			p.log.Info("the node's names are registered anew", "error", err)
 			return
+		default:
+			p.log.Info("the lease is renewed by another connection from now on", "error", err)
+			return
 		}
 	}
-	p.down = true
-	p.log.Warn("can't write to the registry: changes wait", "error", err)
+	p.down.Note("can't write to the registry: changes wait", err)
 }
 
-// noteUp says once that all is written again.
-func (p *Publisher) noteUp() {
-	if p.down {
-		p.log.Info("registry is back")
-	}
-	p.down = false
-}
+// noteUp says that all is written again.
+func (p *Publisher) noteUp() { p.down.Over("registry is back") }
 
 // Drain removes everything that the node has in the registry, at once. It is
 // for after Run has returned.
@@ -201,8 +208,23 @@ func (p *Publisher) Drain(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.write(ctx); err != nil {
-		return err
+	for {
+		err := s.write(ctx)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, errChanged) {
+			return err
+		}
+		p.meet(s.is)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(p.rivals.truce(time.Now())):
+		}
+		if err := s.reread(ctx); err != nil {
+			return err
+		}
 	}
 	return p.client.do(ctx, "give back the lease", func(ctx context.Context, _ clientv3.KV) error {
 		etcd, err := p.client.connect(ctx)
@@ -229,6 +251,13 @@ func (p *Publisher) untake(ids map[string]bool, all bool) {
 	defer p.mu.Unlock()
 	maps.Copy(p.dirty, ids)
 	p.allDirty = p.allDirty || all
+}
+
+// isReplaced reports whether it is known all that is to be registered.
+func (p *Publisher) isReplaced() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.replaced
 }
 
 // wanted returns the instance that is to be registered under id. If leave is

@@ -157,25 +157,6 @@ func TestPublisherMovesToANewLease(t *testing.T) {
 	})
 }
 
-func TestPublisherRefusesAnotherEngine(t *testing.T) {
-	t.Parallel()
-	etcd := etcdtest.Start(t, 1, nil)
-	cfg := registry.Config{Endpoints: etcd.Endpoints()}
-	p := newPublisher(open(t, cfg), registry.DefaultTTL)
-	publish(t, p)
-	p.Replace(instances("a"), nil)
-	holds(t, etcd, "a")
-
-	other := registry.NewPublisher(open(t, cfg), registry.PublisherConfig{Node: registry.Node{Node: "node-1", Engine: "E2"}, Logger: discard()})
-	other.Replace(instances("x"), nil)
-	err := other.Run(context.Background())
-	var taken *registry.TakenError
-	if !errors.As(err, &taken) || !strings.Contains(err.Error(), "E1") || !strings.Contains(err.Error(), "--node") {
-		t.Errorf("another engine of the same name: %v, want a TakenError that names the engine and the way out", err)
-	}
-	holds(t, etcd, "a")
-}
-
 // A node that is cut off past its lease loses its names; back again, they come
 // back by themselves.
 func TestPublisherReturnsAfterItsLease(t *testing.T) {

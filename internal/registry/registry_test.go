@@ -68,7 +68,7 @@ func instances(ids ...string) map[string]*registry.Instance {
 }
 
 // keys returns the values of all keys below a prefix, straight from etcd.
-func keys(t *testing.T, c *etcdtest.Cluster, prefix string) map[string]string {
+func keys(t *testing.T, c cluster, prefix string) map[string]string {
 	t.Helper()
 	return keysOf(t, c.Client(), prefix)
 }
@@ -233,7 +233,7 @@ func publish(t *testing.T, p *registry.Publisher) (stop func()) {
 }
 
 // holds waits until exactly these instances of node-1 are registered.
-func holds(t *testing.T, c *etcdtest.Cluster, ids ...string) {
+func holds(t *testing.T, c cluster, ids ...string) {
 	t.Helper()
 	slices.Sort(ids)
 	client := c.Client()

@@ -4,8 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
-	"strings"
+	"slices"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -24,6 +23,8 @@ var (
 	errLeaseLost = errors.New("the node's lease ended")
 	// errChanged says that the registry is not as it was when last read.
 	errChanged = errors.New("somebody else changed the node's keys")
+	// errMoved says that nothing of it is ours any more.
+	errMoved = errors.New("somebody else moved the node's key to another lease")
 )
 
 // session is a Publisher's hold on its node: a lease that is alive, the node's
@@ -32,13 +33,27 @@ type session struct {
 	p     *Publisher
 	etcd  *clientv3.Client
 	lease clientv3.LeaseID
-	// node is the node's key; every write compares its revision, so that a
-	// node that has lost its name, or is being drained, writes nothing.
+	// node is the node's key, and is what it says, nil if that can't be read;
+	// every write compares its revision, so that a node that has lost its name,
+	// or is being drained, writes nothing. nodeDue says that it is not as it
+	// should be.
 	node     *mvccpb.KeyValue
+	is       *Node
+	nodeDue  bool
 	draining bool
-	held     map[string]holding
-	// stale says that they have to be read again.
-	stale bool
+	// listed says that the node's key says so.
+	listed bool
+	held   map[string]holding
+	// revision is the one that all of it was read at, and own has those of our
+	// writes since.
+	revision int64
+	own      map[int64]bool
+	// stale says that they have to be read again; met, that this is because
+	// somebody else changed them.
+	stale, met bool
+	// apart says that etcd refused a put lately: then nothing is to wait for
+	// one.
+	apart bool
 }
 
 // holding is an instance as it is registered.
@@ -47,90 +62,6 @@ type holding struct {
 	essence  []byte
 	revision int64
 	lease    clientv3.LeaseID
-}
-
-// claim makes the node ours: it takes over our keys of before, with their
-// lease if that is still alive, and refuses a name that another engine has.
-func (p *Publisher) claim(ctx context.Context) (*session, error) {
-	etcd, err := p.client.connect(ctx)
-	if err != nil {
-		return nil, p.client.inWords(ctx, "write to the registry", err)
-	}
-	s := &session{p: p, etcd: etcd}
-	if err := s.read(ctx); err != nil {
-		return nil, err
-	}
-	if s.node != nil {
-		if err := s.adopt(ctx); err != nil {
-			return nil, err
-		}
-	}
-	if s.lease == 0 {
-		err := p.client.do(ctx, "get a lease", func(ctx context.Context, _ clientv3.KV) error {
-			granted, err := etcd.Grant(ctx, int64(p.cfg.TTL/time.Second))
-			if err == nil {
-				s.lease = granted.ID
-			}
-			return err
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	return s, s.writeNode(ctx)
-}
-
-// adopt takes over the lease of the node's key, if that is alive and as long
-// as ours would be. Nothing is written then, and no name is gone for a moment.
-func (s *session) adopt(ctx context.Context) error {
-	lease := clientv3.LeaseID(s.node.Lease)
-	if lease == 0 {
-		return nil
-	}
-	return s.p.client.do(ctx, "renew the lease", func(ctx context.Context, _ clientv3.KV) error {
-		left, err := s.etcd.TimeToLive(ctx, lease)
-		if err != nil || left.GrantedTTL != int64(s.p.cfg.TTL/time.Second) {
-			return err
-		}
-		if alive, err := s.etcd.KeepAliveOnce(ctx, lease); err == nil && alive.TTL > 0 {
-			s.lease = lease
-		}
-		return nil
-	})
-}
-
-// read reads the node's keys, all at one revision.
-func (s *session) read(ctx context.Context) error {
-	l := s.p.client.layout
-	name := s.p.cfg.Node.Node
-	var r *clientv3.TxnResponse
-	err := s.p.client.do(ctx, "read the node's keys", func(ctx context.Context, kv clientv3.KV) (err error) {
-		r, err = kv.Txn(ctx).Then(clientv3.OpGet(l.Node(name)), clientv3.OpGet(l.Instances(name), clientv3.WithPrefix())).Commit()
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	s.node, s.draining = nil, false
-	if kvs := r.Responses[0].GetResponseRange().Kvs; len(kvs) > 0 {
-		s.node = kvs[0]
-		n, err := DecodeNode(Key{Kind: KindNode, Owner: name}, s.node.Value)
-		if err == nil && n.Engine != s.p.cfg.Node.Engine {
-			return &TakenError{Node: name, Engine: s.p.cfg.Node.Engine, Other: n.Engine}
-		}
-		s.draining = err == nil && n.Draining
-	}
-	s.held = map[string]holding{}
-	for _, kv := range r.Responses[1].GetResponseRange().Kvs {
-		id := strings.TrimPrefix(string(kv.Key), l.Instances(name))
-		s.held[id] = holding{
-			value:    kv.Value,
-			essence:  registeredEssence(Key{Kind: KindInstance, Owner: name, Name: id}, kv.Value),
-			revision: kv.ModRevision,
-			lease:    clientv3.LeaseID(kv.Lease),
-		}
-	}
-	return nil
 }
 
 // essence is what makes two instances different: all but the time of the
@@ -153,44 +84,6 @@ func registeredEssence(k Key, value []byte) []byte {
 	return b
 }
 
-// writeNode puts the node's own key on the lease.
-func (s *session) writeNode(ctx context.Context) error {
-	key := s.p.client.layout.Node(s.p.cfg.Node.Node)
-	node := s.p.cfg.Node
-	node.Draining = s.draining
-	var old []byte
-	revision := int64(0)
-	if s.node != nil {
-		old, revision = s.node.Value, s.node.ModRevision
-	}
-	value, err := Overlay(old, node)
-	if err != nil {
-		return err
-	}
-	if s.node != nil && s.node.Lease == int64(s.lease) && s.isNode(node) {
-		return nil
-	}
-	r, err := s.commit(ctx, []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(key), "=", revision)},
-		[]clientv3.Op{clientv3.OpPut(key, string(value), clientv3.WithLease(s.lease))})
-	if err != nil {
-		return fmt.Errorf("node %s: %w", node.Node, err)
-	}
-	s.node = &mvccpb.KeyValue{Key: []byte(key), Value: value, ModRevision: r, Lease: int64(s.lease)}
-	return nil
-}
-
-// isNode reports whether the node's key says what node does. Its text may be
-// another, since Overlay sorts.
-func (s *session) isNode(node Node) bool {
-	is, err := DecodeNode(Key{Kind: KindNode, Owner: node.Node}, s.node.Value)
-	if err != nil {
-		return false
-	}
-	a, errA := Encode(is)
-	b, errB := Encode(node)
-	return errA == nil && errB == nil && bytes.Equal(a, b)
-}
-
 func (s *session) commit(ctx context.Context, ifs []clientv3.Cmp, then []clientv3.Op) (revision int64, err error) {
 	var r *clientv3.TxnResponse
 	err = s.p.client.do(ctx, "write to the registry", func(ctx context.Context, kv clientv3.KV) (err error) {
@@ -204,26 +97,27 @@ func (s *session) commit(ctx context.Context, ifs []clientv3.Cmp, then []clientv
 		writeFailures.WithLabelValues(s.p.labels()...).Inc()
 		return 0, err
 	}
+	s.own[r.Header.Revision] = true
 	return r.Header.Revision, nil
 }
 
 // write brings the registry to what is wanted. What it could not write is
 // still noted as changed when it returns an error.
 func (s *session) write(ctx context.Context) error {
-	const tries = 5
+	ids, all := s.p.take()
+	// That everything was written can be said once everything was looked at.
+	listing := !s.listed && !s.draining && s.p.isReplaced()
+	all = all || listing
 	var err error
-	for range tries {
-		ids, all := s.p.take()
-		if err = s.writeBatches(ctx, s.changes(ids, all)); err == nil {
-			return nil
-		}
+	if !s.apart {
+		err = s.writeBatches(ctx, s.changes(ids, all), listing)
+		s.apart = isRefusedPut(err)
+	}
+	if s.apart {
+		err = s.writeApart(ctx, s.changes(ids, all), listing)
+	}
+	if err != nil {
 		s.p.untake(ids, all)
-		if !errors.Is(err, errChanged) {
-			return err
-		}
-		if err := s.reread(ctx); err != nil {
-			return err
-		}
 	}
 	return err
 }
@@ -283,15 +177,31 @@ func (s *session) change(id string) (change, bool) {
 	return change{id: id, value: value, essence: e, observed: want.Observed}, true
 }
 
-func (s *session) writeBatches(ctx context.Context, cs []change) error {
-	for len(cs) > 0 {
+// writeBatches writes changes, those that add something first: what takes the
+// place of something else must not come after its end. With listing, the node's
+// key says at the end that this was all.
+func (s *session) writeBatches(ctx context.Context, cs []change, listing bool) error {
+	slices.SortStableFunc(cs, func(a, b change) int {
+		switch {
+		case (a.value == nil) == (b.value == nil):
+			return 0
+		case a.value == nil:
+			return 1
+		}
+		return -1
+	})
+	for len(cs) > 0 || listing {
 		n, size := 0, 0
 		for n < len(cs) && n < batchOps && (n == 0 || size+len(cs[n].value) <= batchBytes) {
 			size += len(cs[n].value)
 			n++
 		}
-		if err := s.writeBatch(ctx, cs[:n]); err != nil {
+		last := n == len(cs)
+		if err := s.writeBatch(ctx, cs[:n], listing && last); err != nil {
 			return err
+		}
+		if last {
+			return nil
 		}
 		cs = cs[n:]
 	}
@@ -300,7 +210,7 @@ func (s *session) writeBatches(ctx context.Context, cs []change) error {
 
 // writeBatch compares each key's revision: a write that timed out, and is
 // carried out late all the same, can't undo a newer one.
-func (s *session) writeBatch(ctx context.Context, cs []change) error {
+func (s *session) writeBatch(ctx context.Context, cs []change, listing bool) error {
 	ifs := []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(string(s.node.Key)), "=", s.node.ModRevision)}
 	var then []clientv3.Op
 	for _, c := range cs {
@@ -312,9 +222,24 @@ func (s *session) writeBatch(ctx context.Context, cs []change) error {
 			then = append(then, clientv3.OpPut(key, string(c.value), clientv3.WithLease(s.lease)))
 		}
 	}
+	var node *mvccpb.KeyValue
+	if listing {
+		kv, put, err := s.putNode(true)
+		if err != nil {
+			return err
+		}
+		node = kv
+		then = append(then, put)
+	}
 	revision, err := s.commit(ctx, ifs, then)
 	if err != nil {
 		return err
+	}
+	if node != nil {
+		node.ModRevision = revision
+		is := s.p.cfg.Node
+		is.Draining, is.Listed = s.draining, true
+		s.node, s.is, s.listed, s.nodeDue = node, &is, true, false
 	}
 	for _, c := range cs {
 		s.note(c, revision)

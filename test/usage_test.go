@@ -85,7 +85,7 @@ func TestMistakes(t *testing.T) {
 		{"etcd at a socket's name that is a file's", standalone("--etcd-listen", "unix:"+file), failed, []string{file, "no socket"}},
 		{
 			"etcd at a socket with a long name", standalone("--etcd-listen", "unix:/tmp/"+strings.Repeat("x", 108)),
-			failed, []string{"118 bytes", "at most 107", "--etcd-listen unix:PATH"},
+			failed, []string{"113 bytes", "at most 107", "--etcd-listen unix:PATH"},
 		},
 		{
 			"a registry that isn't there", []string{"services", "--etcd", "unix://" + missing},

@@ -96,18 +96,18 @@ func (w *lastWords) save(path string) string {
 
 // cause says why the child ended: what it said to its parent, else what etcd or
 // the runtime said at last, else what the kernel knows.
-func (w *lastWords) cause(said message, state *os.ProcessState) error {
+func (w *lastWords) cause(dir string, said message, state *os.ProcessState) error {
 	switch {
 	case said.InUse != "":
 		return &InUseError{Address: said.InUse}
 	case said.Error != "":
 		return errors.New(said.Error)
 	case w.fatal != "":
-		return errors.New("etcd: " + w.fatal)
+		return fmt.Errorf("etcd in %s: %s", dir, w.fatal)
 	case w.crash != "":
-		return errors.New(w.crash)
+		return fmt.Errorf("etcd in %s: %s", dir, w.crash)
 	case state.String() == "signal: killed":
-		return errors.New("killed, by hand or by the kernel for want of memory")
+		return fmt.Errorf("etcd in %s: killed, by hand or by the kernel for want of memory", dir)
 	}
-	return fmt.Errorf("it ended without a word (%s)", state)
+	return fmt.Errorf("etcd in %s: ended without a word (%s)", dir, state)
 }

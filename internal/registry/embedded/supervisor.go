@@ -183,7 +183,7 @@ func (r *Registry) relaunch(ctx context.Context, pause backoff.BackOff) (c *chil
 
 // tellGone is the one line about a registry that isn't there.
 func (r *Registry) tellGone(cause error, trace string) {
-	args := []any{"cause", cause, "data", r.cfg.Dir}
+	args := []any{"cause", cause}
 	if trace != "" {
 		args = append(args, "trace", trace)
 	}
@@ -227,6 +227,7 @@ func (r *Registry) launch(ctx context.Context) (*child, error) {
 // child is a process that runs a member.
 type child struct {
 	cmd *exec.Cmd
+	dir string
 	// control is its stdin, whose end is its own.
 	control io.WriteCloser
 	// ready is closed when it serves, exited when it has ended and said all.
@@ -236,7 +237,7 @@ type child struct {
 }
 
 func (r *Registry) spawn() (*child, error) {
-	c := &child{cmd: r.opts.Command(), ready: make(chan struct{}), exited: make(chan struct{})}
+	c := &child{cmd: r.opts.Command(), dir: filepath.Join(r.cfg.Dir, "etcd"), ready: make(chan struct{}), exited: make(chan struct{})}
 	// Ctrl-C goes to all processes of the terminal's group.
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	c.cmd.ExtraFiles = []*os.File{r.lock}
@@ -257,12 +258,18 @@ func (r *Registry) spawn() (*child, error) {
 	}
 	// A child that is gone already says why by its end.
 	_ = json.NewEncoder(c.control).Encode(r.cfg)
-	var readers sync.WaitGroup
+	var readers, writer sync.WaitGroup
 	readers.Go(func() { c.hear(stdout) })
-	readers.Go(func() { c.words.listen(stderr, r.heed, func(line string) { fmt.Fprintln(os.Stderr, line) }) })
+	said := logbook{log: r.opts.Log, entries: make(chan entry)}
+	readers.Go(func() {
+		c.words.listen(stderr, func(e entry) { said.entries <- e }, func(line string) { fmt.Fprintln(os.Stderr, line) })
+	})
+	writer.Go(func() { said.run(c.ready) })
 	go func() {
 		defer close(c.exited)
 		readers.Wait()
+		close(said.entries)
+		writer.Wait()
 		_ = c.cmd.Wait() // the result is in cmd.ProcessState
 		_ = c.control.Close()
 	}()
@@ -285,16 +292,8 @@ func (c *child) hear(stdout io.Reader) {
 	}
 }
 
-// heed passes on what etcd has to say while it runs. What it says of its own
-// start, which may fail again and again, is the start's error.
-func (r *Registry) heed(e entry) {
-	if r.PID() != 0 {
-		r.opts.Log.Warn("etcd: "+e.Message, "error", e.Error)
-	}
-}
-
 // cause says why it ended.
-func (c *child) cause() error { return c.words.cause(c.said, c.cmd.ProcessState) }
+func (c *child) cause() error { return c.words.cause(c.dir, c.said, c.cmd.ProcessState) }
 
 // end ends the child and returns when it has.
 func (c *child) end() {

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/miekg/dns"
 	"golang.org/x/sys/unix"
 
 	"github.com/rackdns/rackdns/internal/registry/etcdtest"
@@ -296,14 +297,7 @@ func TestRegistryFound(t *testing.T) {
 // is space again, the registry is back.
 func TestRegistryDiskFull(t *testing.T) {
 	t.Parallel()
-	disk := shortDir(t)
-	err := unix.Mount("none", disk, "tmpfs", 0, "size=48m")
-	demand(t, err == nil, "can't mount a file system: %v", err)
-	t.Cleanup(func() {
-		if err := unix.Unmount(disk, unix.MNT_DETACH); err != nil {
-			t.Errorf("unmount %s: %v", disk, err)
-		}
-	})
+	disk := smallDisk(t)
 	r := newRack(t, nil, "--docker", "off")
 	r.use(filepath.Join(disk, "data"))
 	r.start()
@@ -335,6 +329,53 @@ func TestRegistryDiskFull(t *testing.T) {
 		return resolvesTo(r.dns, r.service("web", "other"), "10.1.0.0")
 	})
 	stop()
+}
+
+// Without a registry and without a picture of it there is nothing to answer
+// from, which is said in a line. With one the registry is awaited.
+func TestRegistryDiskFullAtStart(t *testing.T) {
+	t.Parallel()
+	disk := smallDisk(t)
+	r := newRack(t, nil, "--docker", "off")
+	r.use(filepath.Join(disk, "data"))
+	// A picture, as far as the start looks.
+	state := filepath.Join(r.data, "state")
+	if err := os.MkdirAll(state, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	fillUp(t, disk)
+	_, stderr, code := completed(t, command(t, r.args...))
+	if code != failed {
+		t.Errorf("exit code %d, want %d", code, failed)
+	}
+	checkOneLine(t, stderr, "--data", r.data, "no space left on device")
+
+	if err := os.WriteFile(filepath.Join(state, r.name), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.process = launch(t, r.args...)
+	eventually(t, "DNS without a registry", func() error {
+		_, err := ask(r.dns, "udp", r.zone, dns.TypeSOA)
+		return errors.Join(err, r.says("the registry has ended.*no space left on device", 1))
+	})
+	if err := os.Remove(filepath.Join(disk, "fill")); err != nil {
+		t.Fatal(err)
+	}
+	ready(t, r.process, r.dns, r.zone)
+}
+
+// smallDisk is a file system of some megabytes, which goes with the test.
+func smallDisk(t *testing.T) string {
+	t.Helper()
+	disk := shortDir(t)
+	err := unix.Mount("none", disk, "tmpfs", 0, "size=48m")
+	demand(t, err == nil, "can't mount a file system: %v", err)
+	t.Cleanup(func() {
+		if err := unix.Unmount(disk, unix.MNT_DETACH); err != nil {
+			t.Errorf("unmount %s: %v", disk, err)
+		}
+	})
+	return disk
 }
 
 // use has the rack keep its data elsewhere. The last of two flags counts.

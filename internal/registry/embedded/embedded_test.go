@@ -445,9 +445,12 @@ func TestDiskFullAtStart(t *testing.T) {
 	}
 	free()
 	eventually(t, "the registry is there", func() error { return put(client(t, r), "a", "1") })
-	if len(log.with(ended)) != 1 || len(log.with(back)) != 1 {
-		t.Errorf("%q %q", log.with(ended), log.with(back))
-	}
+	eventually(t, "a line about both", func() error {
+		if e, b := log.with(ended), log.with(back); len(e) != 1 || len(b) != 1 {
+			return fmt.Errorf("%q %q", e, b)
+		}
+		return nil
+	})
 }
 
 // When there are few descriptors, etcd ends itself.

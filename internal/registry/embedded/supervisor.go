@@ -28,6 +28,10 @@ const (
 	longLife   = time.Minute
 )
 
+// probation is how long a child has to live before it counts as back: on a full
+// disk one starts and ends with the first write, again and again.
+const probation = 3 * time.Second
+
 // reminder is how often a registry that can't be started is told of.
 const reminder = 10 * time.Minute
 
@@ -145,23 +149,22 @@ func (r *Registry) run(ctx context.Context, c *child, begun time.Time) {
 				c.end()
 				return
 			}
-			r.set(nil)
-			ends.Inc()
 			if time.Since(begun) >= longLife {
 				pause.Reset()
 			}
 			gone = time.Now()
-			r.tellGone(c.cause(), c.words.save(filepath.Join(r.cfg.Dir, crashLog)))
+			r.tellGone(r.lost(c))
 		}
 		if c, begun = r.relaunch(ctx, pause); c == nil {
 			return
 		}
-		r.opts.Log.Info("the registry is back", "away", time.Since(gone).Round(time.Millisecond))
+		r.opts.Log.Info("the registry is back", "away", begun.Sub(gone).Round(time.Millisecond))
 	}
 }
 
-// relaunch tries until there is a child again, or ctx ends.
-func (r *Registry) relaunch(ctx context.Context, pause backoff.BackOff) (c *child, begun time.Time) {
+// relaunch tries until there is a child again that stays, or ctx ends. begun is
+// when it served.
+func (r *Registry) relaunch(ctx context.Context, pause backoff.BackOff) (_ *child, begun time.Time) {
 	told := time.Now()
 	for {
 		select {
@@ -169,16 +172,32 @@ func (r *Registry) relaunch(ctx context.Context, pause backoff.BackOff) (c *chil
 		case <-ctx.Done():
 			return nil, begun
 		}
-		begun = time.Now()
 		c, err := r.launch(ctx)
+		trace := ""
 		if err == nil {
-			return c, begun
+			begun = time.Now()
+			select {
+			case <-time.After(probation):
+				return c, begun
+			case <-ctx.Done():
+				c.end()
+				return nil, begun
+			case <-c.exited:
+				err, trace = r.lost(c)
+			}
 		}
 		if time.Since(told) >= reminder && ctx.Err() == nil {
 			told = time.Now()
-			r.tellGone(err, "")
+			r.tellGone(err, trace)
 		}
 	}
+}
+
+// lost says why a child that served has ended, and where its trace is, if any.
+func (r *Registry) lost(c *child) (cause error, trace string) {
+	r.set(nil)
+	ends.Inc()
+	return c.cause(), c.words.save(filepath.Join(r.cfg.Dir, crashLog))
 }
 
 // tellGone is the one line about a registry that isn't there.

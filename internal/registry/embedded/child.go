@@ -77,7 +77,7 @@ func serve(ctx context.Context, cfg Config, parent *json.Encoder) error {
 		return parent.Encode(said)
 	}
 	defer m.close()
-	u := upkeep{etcd: m.etcd.Server}
+	u := upkeep{etcd: m.etcd.Server, quota: quota}
 	done := make(chan struct{})
 	ctx, cancel := context.WithCancel(ctx)
 	go func() { defer close(done); u.run(ctx) }()

@@ -29,7 +29,8 @@ const readyTimeout = time.Minute
 // files of 64 MB, and a database that is mapped whole from the beginning.
 const (
 	// quota is the most that the database may hold. It is etcd's default, the
-	// only one for which it leaves the mapping to initialMap.
+	// only one for which it leaves the mapping to initialMap. 300,000 instances
+	// take 295 MB of it, and each 300,000 changes of the last hour as much.
 	quota = storage.DefaultQuotaBytes
 	// initialMap is what is mapped of the database at first; it grows with it.
 	initialMap = 32 << 20

@@ -85,7 +85,7 @@ func Start(ctx context.Context, cfg Config, opts Options) (*Registry, error) {
 		if !opts.Insist || errors.As(err, &inUse) || ctx.Err() != nil {
 			return nil, errors.Join(err, lock.Close())
 		}
-		r.tellGone(err, "")
+		r.tellGone("", err)
 	}
 	life, stop := context.WithCancel(context.Background())
 	r.stop = stop
@@ -183,25 +183,25 @@ func (r *Registry) relaunch(ctx context.Context, pause backoff.BackOff) (_ *chil
 				c.end()
 				return nil, begun
 			case <-c.exited:
-				err, trace = r.lost(c)
+				trace, err = r.lost(c)
 			}
 		}
 		if time.Since(told) >= reminder && ctx.Err() == nil {
 			told = time.Now()
-			r.tellGone(err, trace)
+			r.tellGone(trace, err)
 		}
 	}
 }
 
 // lost says why a child that served has ended, and where its trace is, if any.
-func (r *Registry) lost(c *child) (cause error, trace string) {
+func (r *Registry) lost(c *child) (trace string, cause error) {
 	r.set(nil)
 	ends.Inc()
-	return c.cause(), c.words.save(filepath.Join(r.cfg.Dir, crashLog))
+	return c.words.save(filepath.Join(r.cfg.Dir, crashLog)), c.cause()
 }
 
 // tellGone is the one line about a registry that isn't there.
-func (r *Registry) tellGone(cause error, trace string) {
+func (r *Registry) tellGone(trace string, cause error) {
 	args := []any{"cause", cause}
 	if trace != "" {
 		args = append(args, "trace", trace)

@@ -23,6 +23,9 @@
 #   Every flag has such a variable.
 # - With --pid host, names go with the process of their container, some
 #   milliseconds before the daemon tells, and also while the daemon is down.
+# - The registry is /data/etcd.sock: `docker exec rackdns /rackdns services` reads it,
+#   as does whoever else has the volume, with all its credentials. It runs as a
+#   process of its own, the same binary again by way of /proc/self/exe.
 # - A named volume takes over the owner of /data below; a directory of the host
 #   mounted there must be writable by user 65532.
 
@@ -38,4 +41,5 @@ EXPOSE 53/udp 53/tcp
 # Docker lets any user of a container's own network bind port 53. With --network
 # host it doesn't: choose another port there.
 ENTRYPOINT ["/rackdns"]
-CMD ["standalone", "--dns", "0.0.0.0:53", "--data", "/data"]
+ENV RACKDNS_DATA=/data
+CMD ["standalone", "--dns", "0.0.0.0:53"]

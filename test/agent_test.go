@@ -19,7 +19,7 @@ func TestAgentAndServerApart(t *testing.T) {
 	t.Parallel()
 	b, app := newBridge(t), unique("shop")
 	registry := startRack(t, nil, "--docker", "off")
-	etcd := "http://" + registry.etcd
+	etcd := registry.etcd
 
 	name := unique("r")
 	zone := name + ".convox."
@@ -74,15 +74,15 @@ func TestAgentAndServerApart(t *testing.T) {
 func TestNoAnswersBeforeTheRegistry(t *testing.T) {
 	t.Parallel()
 	zone := unique("r") + ".convox."
-	server, etcd := etcdtest.FreeAddr(t), etcdtest.FreeAddr(t)
+	server, registry := etcdtest.FreeAddr(t), newRack(t, nil, "--docker", "off")
 	port := portOf(t, server)
 	d := launch(t, "dns", "-conf", corefile(t, fmt.Sprintf(`%s:%s {
     bind 127.0.0.1
     rack {
-        etcd http://%s
+        etcd %s
     }
 }
-`, zone, port, etcd)))
+`, zone, port, registry.etcd)))
 	eventually(t, "SERVFAIL without a registry", func() error {
 		m, err := ask(server, "udp", "web.shop."+zone, dns.TypeA)
 		if err == nil && m.Rcode != dns.RcodeServerFailure {
@@ -90,7 +90,6 @@ func TestNoAnswersBeforeTheRegistry(t *testing.T) {
 		}
 		return err
 	})
-	registry := newRack(t, nil, "--docker", "off", "--etcd-listen", etcd)
 	registry.start()
 	eventually(t, "NXDOMAIN with one", func() error {
 		m, err := ask(server, "udp", "web.shop."+zone, dns.TypeA)

@@ -120,7 +120,7 @@ func (a *app) write(name, text string) {
 // command prepares up or down for the app.
 func (a *app) command(verb string, args ...string) *exec.Cmd {
 	a.t.Helper()
-	cmd := command(a.t, append([]string{verb, "--rack", a.rack.name, "--etcd", "http://" + a.rack.etcd, "--app", a.name}, args...)...)
+	cmd := command(a.t, append([]string{verb, "--rack", a.rack.name, "--etcd", a.rack.etcd, "--app", a.name}, args...)...)
 	cmd.Dir = a.dir
 	if a.shipped {
 		static, err := staticBinary()

@@ -127,7 +127,7 @@ func signedRack(t *testing.T, r *rack) (at string, key *dns.DNSKEY) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := launch(t, "dns", "-conf", corefile(t, fmt.Sprintf("%s:%s {\n bind %s\n errors\n dnssec {\n key file %s\n }\n rack {\n etcd http://%s\n node %s\n }\n}\n",
+	p := launch(t, "dns", "-conf", corefile(t, fmt.Sprintf("%s:%s {\n bind %s\n errors\n dnssec {\n key file %s\n }\n rack {\n etcd %s\n node %s\n }\n}\n",
 		strings.TrimSuffix(r.zone, "."), port, host, base, r.etcd, r.node)))
 	ready(t, p, at, r.zone)
 	return at, key

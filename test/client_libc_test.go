@@ -144,7 +144,7 @@ func TestAutoPath(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := launch(t, "dns", "-conf", corefile(t, fmt.Sprintf(
-		".:53 {\n bind %s\n errors\n autopath @rack\n rack %s {\n etcd http://%s\n node %s\n }\n hosts %s {\n fallthrough\n }\n}\n", b.gateway, zone, r.etcd, r.node, hosts)))
+		".:53 {\n bind %s\n errors\n autopath @rack\n rack %s {\n etcd %s\n node %s\n }\n hosts %s {\n fallthrough\n }\n}\n", b.gateway, zone, r.etcd, r.node, hosts)))
 	ready(t, p, at, r.zone)
 	for _, l := range libcs {
 		want := map[string]string{"web": instances[0].address().String(), "api.example.net": "192.0.2.7"}

@@ -20,25 +20,25 @@ import (
 // Addresses in Corefile.example.
 const (
 	exampleDNS     = "127.0.0.1:1053"
-	exampleEtcd    = "127.0.0.1:2379"
 	exampleMetrics = "127.0.0.1:9153"
 	exampleHealth  = "127.0.0.1:8180"
 	exampleReady   = "127.0.0.1:8181"
 )
 
-// The example runs as it stands, against an etcd on its default port, and
+// The example runs as it stands, against the registry of this host, and
 // answers for the rack, for its short names, for the parent zone and for the
 // rest of the world.
 func TestCorefileExample(t *testing.T) {
 	t.Parallel()
 	b, app := newBridge(t), unique("shop")
 	path, at := example(t)
-	registry := newRack(t, b, "--rack", "acme", "--etcd-listen", at[exampleEtcd])
+	registry := newRack(t, b, "--rack", "acme")
 	registry.zone = "acme.convox."
 	registry.start()
 
 	cmd := command(t, "dns", "-conf", path)
 	cmd.Dir = repository()
+	cmd.Env = append(cmd.Env, "RACKDNS_DATA="+registry.data)
 	instead(t, cmd)
 	d := launchCommand(t, cmd)
 	server := at[exampleDNS]
@@ -97,7 +97,7 @@ func example(t *testing.T) (path string, at map[string]string) {
 	}
 	at = map[string]string{}
 	replaced := string(text)
-	for _, addr := range []string{exampleDNS, exampleEtcd, exampleMetrics, exampleHealth, exampleReady} {
+	for _, addr := range []string{exampleDNS, exampleMetrics, exampleHealth, exampleReady} {
 		at[addr] = addr
 		if etcdtest.Listenable(addr) == nil {
 			continue

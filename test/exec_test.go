@@ -2,7 +2,6 @@ package test
 
 import (
 	"fmt"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,8 +11,6 @@ import (
 	"testing"
 
 	"github.com/docker/docker/api/types/container"
-
-	"github.com/rackdns/rackdns/internal/registry/etcdtest"
 )
 
 // execContainer starts a container of the test image, which has nothing but one
@@ -125,13 +122,13 @@ func TestExecFromFile(t *testing.T) {
 func TestExecFromLabels(t *testing.T) {
 	t.Parallel()
 	b, app := newBridge(t), unique("shop")
-	etcd := netip.AddrPortFrom(b.gateway, netip.MustParseAddrPort(etcdtest.FreeAddr(t)).Port()).String()
-	r := startRack(t, b, "--etcd-listen", etcd)
+	r := startRack(t, b)
 	worker := execContainer(t, spec{
 		app: app, service: "worker", network: b, dns: b.gateway,
 		labels: map[string]string{"rackdns.links": "web", "convox.release": "R7"},
 		// What is set is left alone.
-		env: []string{"RACKDNS_RACK=" + r.name, "RACKDNS_ETCD=" + etcd, "PORT=8080"},
+		binds: []string{r.data + ":/registry:ro"},
+		env:   []string{"RACKDNS_RACK=" + r.name, "RACKDNS_ETCD=unix:///registry/etcd.sock", "PORT=8080"},
 	}, "--wait", "2m")
 	worker.waits("no serving instance of web")
 

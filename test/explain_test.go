@@ -124,7 +124,7 @@ func TestDryRun(t *testing.T) {
 	bad := start(t, spec{network: b, labels: map[string]string{"rackdns.app": "not a label"}})
 	ignored := start(t, spec{network: b, labels: map[string]string{"rackdns.ignore": "1"}})
 	r := startRack(t, nil, "--docker", "off")
-	args := []string{"agent", "--rack", r.name, "--etcd", "http://" + r.etcd, "--host-address", b.gateway.String(), "--dry-run"}
+	args := []string{"agent", "--rack", r.name, "--etcd", r.etcd, "--host-address", b.gateway.String(), "--dry-run"}
 
 	text := run(t, args...)
 	header, _, _ := strings.Cut(text, "\n")

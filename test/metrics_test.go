@@ -16,7 +16,7 @@ func TestAgentMetrics(t *testing.T) {
 	b, app := newBridge(t), unique("shop")
 	r := startRack(t, nil, "--docker", "off")
 	at := etcdtest.FreeAddr(t)
-	launch(t, "agent", "--rack", r.name, "--etcd", "http://"+r.etcd, "--host-address", b.gateway.String(), "--metrics", at)
+	launch(t, "agent", "--rack", r.name, "--etcd", r.etcd, "--host-address", b.gateway.String(), "--metrics", at)
 	eventually(t, "the first list", func() error { return ok(at, "/readyz") })
 	if err := ok(at, "/healthz"); err != nil {
 		t.Error(err)

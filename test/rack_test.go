@@ -18,7 +18,8 @@ type rack struct {
 	t *testing.T
 	// name and zone of the rack; node is this machine's name in it.
 	name, zone, node string
-	// dns and etcd are where it listens on the loopback interface.
+	// dns is where it listens on the loopback interface, etcd the URL of its
+	// registry's socket.
 	dns, etcd string
 	data      string
 	args      []string
@@ -35,11 +36,12 @@ func newRack(t *testing.T, b *bridge, args ...string) *rack {
 	name := unique("r")
 	r := &rack{
 		t: t, name: name, zone: name + ".convox.", node: unique("node"),
-		dns: etcdtest.FreeAddr(t), etcd: etcdtest.FreeAddr(t), data: filepath.Join(t.TempDir(), "data"),
+		dns: etcdtest.FreeAddr(t), data: filepath.Join(shortDir(t), "data"),
 	}
+	r.etcd = "unix://" + r.socket()
 	r.args = []string{
 		"standalone", "--rack", r.name, "--node", r.node, "--data", r.data,
-		"--dns", r.dns, "--etcd-listen", r.etcd, "--http", httpOff,
+		"--dns", r.dns, "--http", httpOff,
 	}
 	if b != nil {
 		port53 := netip.AddrPortFrom(b.gateway, 53).String()
@@ -48,6 +50,21 @@ func newRack(t *testing.T, b *bridge, args ...string) *rack {
 	}
 	r.args = append(r.args, args...)
 	return r
+}
+
+// socket is the path of the registry's socket.
+func (r *rack) socket() string { return filepath.Join(r.data, "etcd.sock") }
+
+// shortDir is a directory for sockets, whose paths must be shorter than
+// t.TempDir's often are.
+func shortDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "rackdns-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 // startRack starts a new rack and waits until it answers.

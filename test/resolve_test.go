@@ -34,7 +34,7 @@ type verdict struct {
 // target that a SRV record has for them, and the result itself.
 func (r *rack) resolve(name string, args ...string) (map[string]string, result) {
 	r.t.Helper()
-	args = append([]string{"resolve", name, "--rack", r.name, "--etcd", "http://" + r.etcd, "-o", "json"}, args...)
+	args = append([]string{"resolve", name, "--rack", r.name, "--etcd", r.etcd, "-o", "json"}, args...)
 	res := parse[result](r.t, run(r.t, args...))
 	told := map[string]string{}
 	for _, i := range res.Instances {
@@ -135,7 +135,7 @@ func TestResolveIsWhatDNSAnswers(t *testing.T) {
 	}
 
 	// For people, the same with reasons.
-	text := run(t, "resolve", "web", "--rack", r.name, "--etcd", "http://"+r.etcd, "--from", far.id)
+	text := run(t, "resolve", "web", "--rack", r.name, "--etcd", r.etcd, "--from", far.id)
 	hasLine(t, text, name[:len(name)-1], "asked from", far.address().String(), far.id, "far."+app)
 	hasLine(t, text, "told", both.id, at(other, both), "shares network "+other.name)
 	hasLine(t, text, "told", published.id, outside, "is published beyond loopback")
@@ -153,7 +153,7 @@ func TestResolveUnknown(t *testing.T) {
 		{"web.shop", "--from", nobody},
 		{"web." + nobody},
 	} {
-		stdout, stderr, code := completed(t, command(t, append([]string{"resolve", "--rack", r.name, "--etcd", "http://" + r.etcd}, args...)...))
+		stdout, stderr, code := completed(t, command(t, append([]string{"resolve", "--rack", r.name, "--etcd", r.etcd}, args...)...))
 		if code != failed || stdout != "" {
 			t.Errorf("%v: exit code %d, %q; want %d and nothing", args, code, stdout, failed)
 		}
@@ -170,7 +170,7 @@ func TestServicesNamesResolve(t *testing.T) {
 	c := start(t, spec{app: app, service: "web", network: b, expose: []string{"3000/tcp"}})
 	name := r.service("web", app)
 	eventually(t, "the instance", func() error { return servedBy(r.dns, name, atHost(name, c)) })
-	args := []string{app, "--rack", r.name, "--etcd", "http://" + r.etcd}
+	args := []string{app, "--rack", r.name, "--etcd", r.etcd}
 	text := run(t, append([]string{"services"}, args...)...)
 	if want := fmt.Sprintf("SERVICE  DOMAIN%*sPORTS\nweb      %s  3000:3000\n", len(name)-1-len("DOMAIN")+2, "", name[:len(name)-1]); text != want {
 		t.Errorf("%q, want %q", text, want)

@@ -3,6 +3,7 @@ package test
 import (
 	"errors"
 	"net"
+	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -69,10 +70,11 @@ func TestStop(t *testing.T) {
 			if n := linesWith(r.out.String(), `(?i)error|panic`); n > 0 {
 				t.Errorf("%d lines tell of errors, though nothing went wrong", n)
 			}
-			for _, addr := range []string{r.dns, r.etcd} {
-				if etcdtest.Listenable(addr) != nil {
-					t.Errorf("%s is still in use", addr)
-				}
+			if etcdtest.Listenable(r.dns) != nil {
+				t.Errorf("%s is still in use", r.dns)
+			}
+			if _, err := os.Lstat(r.socket()); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("%s: %v, want it gone", r.socket(), err)
 			}
 			if _, err := net.DialTimeout("tcp", r.dns, time.Second); !errors.Is(err, syscall.ECONNREFUSED) {
 				t.Errorf("connecting to %s: %v, want a refusal", r.dns, err)
@@ -87,7 +89,7 @@ func TestStopWhileStarting(t *testing.T) {
 	r := newRack(t, nil, "--docker", "off")
 	r.process = launch(t, r.args...)
 	eventually(t, "the registry listens", func() error {
-		c, err := net.Dial("tcp", r.etcd)
+		c, err := net.Dial("unix", r.socket())
 		if err == nil {
 			c.Close()
 		}

@@ -50,7 +50,7 @@ func TestReadmeTutorial(t *testing.T) {
 		}
 	}
 	sh := newShell(t)
-	sh.run("export RACKDNS_RACK=" + r.name + " RACKDNS_ETCD=http://" + r.etcd + " RACKDNS_DNS=" + b.gateway.String())
+	sh.run("export RACKDNS_RACK=" + r.name + " RACKDNS_ETCD=" + r.etcd + " RACKDNS_DNS=" + b.gateway.String())
 	for _, s := range steps(readme(t, "console")[1]) {
 		got := sh.run(instead.Replace(s.command))
 		want := strings.Split(instead.Replace(strings.Join(s.prints, "\n")), "\n")

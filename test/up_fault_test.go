@@ -184,7 +184,7 @@ func TestUpByHand(t *testing.T) {
 	}
 	a := newApp(t, startRack(t, newBridge(t)))
 	const url = "redis://:secret@cache.example.com:6379/0"
-	create := command(t, "resources", "create", "redis", "--name", "cache", "--app", a.name, "--rack", a.rack.name, "--etcd", "http://"+a.rack.etcd)
+	create := command(t, "resources", "create", "redis", "--name", "cache", "--app", a.name, "--rack", a.rack.name, "--etcd", a.rack.etcd)
 	create.Env = append(create.Env, "RACKDNS_URL="+url)
 	if out, errOut, code := completed(t, create); code != 0 {
 		t.Fatalf("resources create: exit code %d\n%s%s", code, out, errOut)

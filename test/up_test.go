@@ -129,7 +129,7 @@ func checkLinks(t *testing.T, a *app) {
 		}
 	}
 	// The registry says the same to whoever asks for the environment.
-	env := command(t, "env", a.name, "worker", "--rack", a.rack.name, "--etcd", "http://"+a.rack.etcd)
+	env := command(t, "env", a.name, "worker", "--rack", a.rack.name, "--etcd", a.rack.etcd)
 	out, errOut, code := completed(t, env)
 	for _, name := range []string{"WEB_URL", "CACHE_URL", "CACHE_HOST", "RELEASE"} {
 		if want := name + "=" + worker.environment(name) + "\n"; code != 0 || !strings.Contains(out, want) {

@@ -36,8 +36,8 @@ func TestMistakes(t *testing.T) {
 	// Only the last of two flags counts, so that each case may override these.
 	standalone := func(args ...string) []string {
 		return append([]string{
-			"standalone", "--docker", "off", "--data", filepath.Join(t.TempDir(), "data"),
-			"--dns", etcdtest.FreeAddr(t), "--etcd-listen", etcdtest.FreeAddr(t), "--http", httpOff,
+			"standalone", "--docker", "off", "--data", filepath.Join(shortDir(t), "data"),
+			"--dns", etcdtest.FreeAddr(t), "--http", httpOff,
 		}, args...)
 	}
 	tests := []struct {
@@ -60,7 +60,38 @@ func TestMistakes(t *testing.T) {
 		{"no host address", standalone("--host-address", "here"), misuse, []string{"--host-address", "here"}},
 		{"no Docker host", standalone("--docker", "nonsense"), misuse, []string{"--docker", "nonsense"}},
 		{"DNS port in use", standalone("--dns", taken), failed, []string{"--dns", taken, "in use"}},
-		{"etcd port in use", standalone("--etcd-listen", taken), failed, []string{"--etcd-listen", taken, "in use"}},
+		{
+			"etcd port in use", standalone("--etcd-listen", taken, "--etcd-user", "u", "--etcd-password-file", file),
+			failed, []string{"--etcd-listen", taken, "in use"},
+		},
+		{
+			"etcd open to a network", standalone("--etcd-listen", "10.0.2.10:2379"),
+			misuse, []string{"--etcd-listen 10.0.2.10:2379", "--etcd-listen-client-ca", "--etcd-user", "etcd.sock"},
+		},
+		{"etcd open to this host", standalone("--etcd-listen", taken), misuse, []string{"--etcd-listen " + taken, "--etcd-listen-client-ca"}},
+		{
+			"etcd with a certificate, for whoever comes", standalone("--etcd-listen", taken, "--etcd-listen-cert", file, "--etcd-listen-key", file),
+			misuse, []string{"--etcd-listen " + taken, "--etcd-listen-client-ca"},
+		},
+		{
+			"a CA of clients without a certificate", standalone("--etcd-listen", taken, "--etcd-listen-client-ca", file),
+			misuse, []string{"--etcd-listen-client-ca", "--etcd-listen-cert"},
+		},
+		{"a certificate without a TCP address", standalone("--etcd-listen-cert", file), misuse, []string{"--etcd-listen-cert", "--etcd-listen HOST:PORT"}},
+		{
+			"users that there are not", standalone("--etcd-listen", etcdtest.FreeAddr(t), "--etcd-user", "u", "--etcd-password-file", file),
+			failed, []string{"has no users", "auth enable"},
+		},
+		{"etcd at a socket's name that is a file's", standalone("--etcd-listen", "unix:"+file), failed, []string{file, "no socket"}},
+		{
+			"etcd at a socket with a long name", standalone("--etcd-listen", "unix:/tmp/"+strings.Repeat("x", 108)),
+			failed, []string{"113 bytes", "at most 107", "--etcd-listen unix:PATH"},
+		},
+		{
+			"a registry that isn't there", []string{"services", "--etcd", "unix://" + missing},
+			failed, []string{"unix://" + missing, "no such socket", "standalone"},
+		},
+		{"a registry at a socket's host", []string{"services", "--etcd", "unix://host/x"}, misuse, []string{"--etcd", "unix:///PATH"}},
 		{"data is a file", standalone("--data", file), failed, []string{file}},
 		{"data below a file", standalone("--data", filepath.Join(file, "data")), failed, []string{file}},
 		{"no Corefile", []string{"dns", "-conf", missing}, failed, []string{missing}},
@@ -129,7 +160,7 @@ func TestUnreadableData(t *testing.T) {
 	if err := os.Mkdir(data, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	cmd := command(t, "standalone", "--docker", "off", "--data", data, "--dns", etcdtest.FreeAddr(t), "--etcd-listen", etcdtest.FreeAddr(t), "--http", httpOff)
+	cmd := command(t, "standalone", "--docker", "off", "--data", data, "--dns", etcdtest.FreeAddr(t), "--http", httpOff)
 	cmd.Dir = runDir
 	asNobody(cmd)
 	stdout, stderr, code := completed(t, cmd)

@@ -138,7 +138,7 @@ type registryFlags struct {
 
 func (f *registryFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.Rack, "rack", "local", "name of the rack")
-	flags.StringSliceVar(&f.Endpoints, "etcd", nil, "URLs of etcd members (default "+registry.DefaultEndpoint+")")
+	flags.StringSliceVar(&f.Endpoints, "etcd", nil, "URLs of etcd members, or unix:///PATH (default the socket of this host's standalone, else "+registry.DefaultEndpoint+")")
 	flags.StringVar(&f.Prefix, "etcd-prefix", registry.DefaultPrefix, "where in etcd everything is")
 	flags.StringVar(&f.Username, "etcd-user", "", "etcd's user")
 	flags.StringVar(&f.PasswordFile, "etcd-password-file", "", "file with the user's password")
@@ -154,7 +154,13 @@ func (f *registryFlags) open() (*registry.Client, error) {
 	if errors.As(err, &wrong) {
 		return nil, usagef("--%s: %w", flagOfField[wrong.Field], err)
 	}
-	return c, err
+	if err != nil {
+		return nil, err
+	}
+	if err := c.CheckAccess(); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
 }
 
 // flagOfField are the flags that the fields of a registry.Config come from.

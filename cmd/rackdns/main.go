@@ -119,7 +119,7 @@ func rootCommand() *cobra.Command {
 		servicesCommand(), psCommand(), resolveCommand(), explainCommand(),
 		envCommand(), execCommand(), resourcesCommand(),
 		registerCommand(), deregisterCommand(), nodeCommand(),
-		rolesCommand(), completionCommand(), probeCommand(), versionCommand(),
+		registryCommand(), rolesCommand(), completionCommand(), probeCommand(), versionCommand(),
 	} {
 		root.AddCommand(c)
 	}

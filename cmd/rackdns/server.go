@@ -87,7 +87,7 @@ func (s *standalone) corefile(etcd, node string) string {
 	for _, port := range ports {
 		hosts := strings.Join(byPort[port], " ")
 		fmt.Fprintf(&b, ".:%s {\n  bind %s\n  errors\n", port, hosts)
-		fmt.Fprintf(&b, "  rack %s {\n    etcd %s\n    node %s\n  }\n  shortname @rack {\n", s.zone(), etcd, node)
+		fmt.Fprintf(&b, "  rack %s {\n    etcd %s\n    node %s\n%s  }\n  shortname @rack {\n", s.zone(), etcd, node, s.credentials())
 		for _, ns := range s.namespaces {
 			fmt.Fprintf(&b, "    namespaces %s\n", ns)
 		}
@@ -98,6 +98,14 @@ func (s *standalone) corefile(etcd, node string) string {
 		b.WriteString("}\n")
 	}
 	return b.String()
+}
+
+// credentials is the property of the rack plugin, empty where etcd has no users.
+func (s *standalone) credentials() string {
+	if s.etcd.user == "" {
+		return ""
+	}
+	return fmt.Sprintf("    credentials %q %q\n", s.etcd.user, s.etcd.passwordFile)
 }
 
 // checkNamespaces puts the namespaces in the form in which the registry has

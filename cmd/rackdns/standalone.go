@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -26,13 +25,13 @@ const dockerOff = "off"
 // never says what was true before a restart.
 const firstList = 5 * time.Second
 
-// standalone is a whole rack in one process.
+// standalone is a whole rack on one host: a process, and its registry's.
 type standalone struct {
 	rack, suffix string
 	dns          []string
 	// namespaces are apps whose short names the world knows too.
 	namespaces []string
-	etcdListen string
+	etcd       listenFlags
 	data       string
 	node       nodeFlags
 	http       httpFlag
@@ -62,24 +61,15 @@ func standaloneCommand() *cobra.Command {
 	f.StringVar(&s.suffix, "suffix", "convox", "domain of the rack: its zone is <rack>.<suffix>")
 	f.StringSliceVar(&s.dns, "dns", []string{"127.0.0.1:1053"}, "where to answer DNS queries; can be there several times")
 	f.StringSliceVar(&s.namespaces, "namespaces", nil, "namespaces with short names though the world knows them too, such as shop or dev; can be there several times")
-	f.StringVar(&s.etcdListen, "etcd-listen", "127.0.0.1:2379", "where the registry's etcd listens")
+	s.etcd.add(f)
 	f.StringVar(&s.data, "data", "", "directory for the registry's data (default "+defaultData()+")")
 	s.node.add(f, "address of the Docker Engine, or \""+dockerOff+"\" (default as for the docker command)")
 	s.http.addHTTP(f)
 	return cmd
 }
 
-// defaultData is where a system's or a user's programs keep their state.
-func defaultData() string {
-	if os.Geteuid() == 0 {
-		return "/var/lib/rackdns"
-	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return "rackdns-data"
-	}
-	return filepath.Join(home, ".local", "share", "rackdns")
-}
+// defaultData is where the registry's data are unless told otherwise.
+func defaultData() string { return registry.DefaultDataDir() }
 
 // agentConfig checks all flags.
 func (s *standalone) agentConfig() (agent.Config, error) {
@@ -100,9 +90,6 @@ func (s *standalone) agentConfig() (agent.Config, error) {
 	if err := s.checkNamespaces(); err != nil {
 		return agent.Config{}, err
 	}
-	if err := checkListen("etcd-listen", s.etcdListen); err != nil {
-		return agent.Config{}, err
-	}
 	if s.data == "" {
 		s.data = defaultData()
 	}
@@ -115,6 +102,10 @@ func (s *standalone) agentConfig() (agent.Config, error) {
 
 func (s *standalone) run(ctx context.Context) (err error) {
 	cfg, err := s.agentConfig()
+	if err != nil {
+		return err
+	}
+	listen, err := s.etcd.config(s.data)
 	if err != nil {
 		return err
 	}
@@ -134,23 +125,27 @@ func (s *standalone) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer endHTTP()
-	etcd, err := embedded.Start(ctx, embedded.Config{Dir: s.data, Listen: s.etcdListen})
-	var inUse *embedded.InUseError
+	etcd, err := startRegistry(ctx, listen, s.hasPicture(), s.log)
 	switch {
-	case errors.As(err, &inUse):
-		return fmt.Errorf("%w: choose another with --etcd-listen", inUse)
-	case ctx.Err() != nil:
+	case err != nil && ctx.Err() != nil:
 		return nil
 	case err != nil:
-		return fmt.Errorf("--data: %w", err)
+		return err
 	}
 	defer func() { err = errors.Join(err, etcd.Close()) }()
-	return s.runWith(ctx, etcd, cfg)
+	return s.runWith(ctx, etcd, cfg, foundByItself(listen, s.data))
 }
 
-// runWith runs the agent and the DNS server over a registry that is there.
-func (s *standalone) runWith(ctx context.Context, etcd *embedded.Member, cfg agent.Config) (err error) {
-	client, err := registry.Open(registry.Config{Endpoints: []string{etcd.Endpoint()}, Rack: s.rack})
+// hasPicture says whether DNS can answer without a registry.
+func (s *standalone) hasPicture() bool {
+	found, err := filepath.Glob(filepath.Join(s.data, "state", "*"))
+	return err == nil && len(found) > 0
+}
+
+// runWith runs the agent and the DNS server over a registry that is there, or
+// will be. found says that commands find it without being told.
+func (s *standalone) runWith(ctx context.Context, etcd *embedded.Registry, cfg agent.Config, found bool) (err error) {
+	client, err := registry.Open(s.etcd.client(etcd.Endpoint(), s.rack))
 	if err != nil {
 		return err
 	}
@@ -178,7 +173,7 @@ func (s *standalone) runWith(ctx context.Context, etcd *embedded.Member, cfg age
 	}
 	defer func() { err = errors.Join(err, server.stop()) }()
 	s.answers.Store(true)
-	s.banner(etcd.Endpoint(), cfg.Node, state)
+	s.banner(etcd.Endpoint(), cfg.Node, state, found)
 
 	select {
 	case <-ctx.Done():
@@ -186,8 +181,6 @@ func (s *standalone) runWith(ctx context.Context, etcd *embedded.Member, cfg age
 		return nil
 	case err := <-failed:
 		return err
-	case err := <-etcd.Err():
-		return fmt.Errorf("registry: %w", err)
 	}
 }
 
@@ -225,7 +218,7 @@ func (s *standalone) awaitAgent(ctx context.Context, a *agent.Agent, failed <-ch
 	}
 }
 
-func (s *standalone) banner(etcd, node, docker string) {
+func (s *standalone) banner(etcd, node, docker string, found bool) {
 	zone := s.zone()
 	at, port := splitListen(s.dns[0])
 	switch at {
@@ -239,6 +232,12 @@ func (s *standalone) banner(etcd, node, docker string) {
 	fmt.Fprintf(&b, "  zone      %s (names are <service>.<app>.%s)\n", zone, zone)
 	fmt.Fprintf(&b, "  dns       %s\n", strings.Join(s.dns, ", "))
 	fmt.Fprintf(&b, "  registry  %s, data in %s\n", etcd, s.data)
+	if !found {
+		fmt.Fprintf(&b, "  commands  export RACKDNS_ETCD=%s\n", etcd)
+	}
+	if s.etcd.certFile != "" {
+		fmt.Fprintf(&b, "  and       https://%s, for other hosts\n", s.etcd.address)
+	}
 	fmt.Fprintf(&b, "  docker    %s, as node %s\n", docker, node)
 	if s.http.address != "" {
 		fmt.Fprintf(&b, "  metrics   http://%s/metrics\n", s.http.address)

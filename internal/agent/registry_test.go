@@ -14,7 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/rackdns/rackdns/internal/registry"
-	"github.com/rackdns/rackdns/internal/registry/embedded"
+	"github.com/rackdns/rackdns/internal/registry/etcdtest"
 )
 
 // reader holds what is in a registry, and what was deleted from it.
@@ -52,21 +52,13 @@ func (r *reader) snapshot() (keys map[string][]byte, deleted []string, puts int)
 // etcd starts a registry and follows it.
 func etcd(t *testing.T) (*registry.Client, *reader) {
 	t.Helper()
-	m, err := embedded.Start(t.Context(), embedded.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := m.Close(); err != nil {
-			t.Errorf("end etcd: %v", err)
-		}
-	})
-	c, err := registry.Open(registry.Config{Endpoints: []string{m.Endpoint()}, Rack: "acme"})
+	endpoints := etcdtest.Start(t, 1, nil).Endpoints()
+	c, err := registry.Open(registry.Config{Endpoints: endpoints, Rack: "acme"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	cli, err := clientv3.New(clientv3.Config{Endpoints: []string{m.Endpoint()}, Logger: zap.NewNop()})
+	cli, err := clientv3.New(clientv3.Config{Endpoints: endpoints, Logger: zap.NewNop()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,8 @@ import (
 	"google.golang.org/grpc/backoff"
 )
 
-// DefaultEndpoint is where etcd listens unless told otherwise.
+// DefaultEndpoint is where etcd listens unless told otherwise, on a host without
+// a standalone.
 const DefaultEndpoint = "http://127.0.0.1:2379"
 
 // opTimeout bounds one call to etcd. With the diagnosis that follows a timeout
@@ -26,9 +27,10 @@ const opTimeout = 3 * time.Second
 
 // Config says where the registry is and how to get in.
 type Config struct {
-	// Endpoints are URLs of etcd members, all http or all https; DefaultEndpoint
-	// if there is none. Those without a scheme are https if there is a
-	// certificate, else http.
+	// Endpoints are URLs of etcd members, all https or none, such as
+	// unix:///PATH for a socket. Those without a scheme are https if there is a
+	// certificate, else http. If there is none, it is the socket of this host's
+	// standalone, and DefaultEndpoint where that isn't, or a certificate is given.
 	Endpoints []string
 	// Username and PasswordFile are etcd's user; the password never comes as
 	// an argument.
@@ -82,8 +84,12 @@ func Open(cfg Config) (*Client, error) {
 		cfg.Prefix = DefaultPrefix
 	}
 	if len(cfg.Endpoints) == 0 {
-		_, host, _ := strings.Cut(DefaultEndpoint, "://")
-		cfg.Endpoints = []string{host}
+		if cfg.CAFile != "" || cfg.CertFile != "" {
+			_, host, _ := strings.Cut(DefaultEndpoint, "://")
+			cfg.Endpoints = []string{host}
+		} else {
+			cfg.Endpoints = defaultEndpoints()
+		}
 	}
 	if err := CheckLabel("rack", cfg.Rack); err != nil {
 		return nil, &ConfigError{"Rack", err}
@@ -296,6 +302,16 @@ func (cfg Config) password() (string, error) {
 func checkEndpoints(cfg Config) (endpoints []string, secure bool, err error) {
 	secure = cfg.CAFile != "" || cfg.CertFile != ""
 	for n, e := range cfg.Endpoints {
+		if strings.HasPrefix(e, "unix:") {
+			if e, err = checkSocket(e); err != nil {
+				return nil, false, err
+			}
+			if secure {
+				return nil, false, wrong("Endpoints", "etcd endpoint %q: is a socket, and needs no certificates", e)
+			}
+			endpoints = append(endpoints, e)
+			continue
+		}
 		if !strings.Contains(e, "://") {
 			scheme := "http"
 			if secure {
@@ -308,9 +324,9 @@ func checkEndpoints(cfg Config) (endpoints []string, secure bool, err error) {
 		case strings.Contains(e, "@"):
 			return nil, false, wrong("Endpoints", "etcd endpoint %q: a URL is no place for a user and a password", withoutUser(e))
 		case err != nil || u.Host == "" || u.Port() == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "":
-			return nil, false, wrong("Endpoints", "etcd endpoint %q: want http://HOST:PORT or https://HOST:PORT", cfg.Endpoints[n])
+			return nil, false, wrong("Endpoints", "etcd endpoint %q: want http://HOST:PORT, https://HOST:PORT or unix:///PATH", cfg.Endpoints[n])
 		case u.Scheme != "http" && u.Scheme != "https":
-			return nil, false, wrong("Endpoints", "etcd endpoint %q: scheme %q is neither http nor https", cfg.Endpoints[n], u.Scheme)
+			return nil, false, wrong("Endpoints", "etcd endpoint %q: scheme %q is none of http, https and unix", cfg.Endpoints[n], u.Scheme)
 		case n == 0:
 			if u.Scheme == "http" && secure {
 				return nil, false, wrong("Endpoints", "etcd endpoint %q: is not https, but certificates are given", e)

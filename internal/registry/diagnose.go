@@ -129,8 +129,16 @@ func probe(ctx context.Context, endpoint string, cfg *tls.Config) string {
 	if err != nil {
 		return err.Error()
 	}
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", u.Host)
-	if err != nil {
+	path, isSocket := socketPath(endpoint)
+	network, address := "tcp", u.Host
+	if isSocket {
+		network, address = "unix", path
+	}
+	conn, err := new(net.Dialer).DialContext(ctx, network, address)
+	switch {
+	case err != nil && isSocket:
+		return socketReason(path, err)
+	case err != nil:
 		return netReason(err)
 	}
 	defer func() { _ = conn.Close() }()

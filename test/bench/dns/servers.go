@@ -19,7 +19,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/rackdns/rackdns/internal/registry"
-	"github.com/rackdns/rackdns/internal/registry/embedded"
+	"github.com/rackdns/rackdns/test/bench/benchetcd"
 )
 
 // etcdMode is the argument with which this program runs as an etcd, so that
@@ -117,12 +117,7 @@ func serveEtcd(dirAndAddr string) error {
 	dir, addr, _ := strings.Cut(dirAndAddr, "@")
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	m, err := embedded.Start(ctx, embedded.Config{Dir: dir, Listen: addr})
-	if err != nil {
-		return err
-	}
-	<-ctx.Done()
-	return m.Close()
+	return benchetcd.Serve(ctx, dir, addr)
 }
 
 func freePort() (int, error) {

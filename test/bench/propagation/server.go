@@ -34,7 +34,7 @@ type server struct {
 }
 
 func startServer(ctx context.Context, bin, host, dir string) (*server, error) {
-	var addresses [3]string
+	var addresses [2]string
 	for n := range addresses {
 		var err error
 		if addresses[n], err = freeAddress(); err != nil {
@@ -48,7 +48,7 @@ func startServer(ctx context.Context, bin, host, dir string) (*server, error) {
 	s := &server{exited: make(chan struct{}), log: log, dns: addresses[0], metrics: addresses[1]}
 	args := []string{
 		"standalone", "--rack", rack, "--data", filepath.Join(dir, "data"),
-		"--dns", s.dns, "--http", s.metrics, "--etcd-listen", addresses[2],
+		"--dns", s.dns, "--http", s.metrics,
 	}
 	if host != "" {
 		args = append(args, "--docker", host)

@@ -15,6 +15,8 @@ import (
 	"os/signal"
 	"text/tabwriter"
 	"time"
+
+	"github.com/rackdns/rackdns/test/bench/benchetcd"
 )
 
 // sizes are what a run does.
@@ -38,7 +40,7 @@ func main() {
 	var err error
 	switch *role {
 	case "etcd":
-		err = serveEtcd(ctx, *dir, *endpoint)
+		err = benchetcd.Serve(ctx, *dir, *endpoint)
 	case "reader":
 		err = read(ctx, *endpoint)
 	default:

@@ -21,17 +21,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/rackdns/rackdns/internal/registry"
-	"github.com/rackdns/rackdns/internal/registry/embedded"
 )
-
-func serveEtcd(ctx context.Context, dir, endpoint string) error {
-	m, err := embedded.Start(ctx, embedded.Config{Dir: dir, Listen: endpoint})
-	if err != nil {
-		return err
-	}
-	<-ctx.Done()
-	return m.Close()
-}
 
 // rack is an etcd, a client of it, and a wire that readers use.
 type rack struct {

@@ -8,8 +8,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,6 +19,13 @@ import (
 type Config struct {
 	Registry registry.Config
 	Options  Options
+	// Preserve is how long instances stay that are gone for no reason of their
+	// own, see the package's documentation; DefaultPreserve if 0, never if
+	// negative.
+	Preserve time.Duration
+	// State is a directory in which the last picture is kept, so that an index
+	// that starts has one at once; none if empty.
+	State string
 	Logger   *slog.Logger
 }
 
@@ -218,10 +223,9 @@ func release(key string, s *sharing) error {
 
 // key tells equal configurations; loggers don't count.
 func (cfg Config) key() string {
-	r, o := cfg.Registry, cfg.Options
-	return strings.Join(slices.Concat(
-		[]string{r.Username, r.PasswordFile, r.CertFile, r.KeyFile, r.CAFile, r.Prefix, r.Rack, o.Node, o.Address, "endpoints"},
-		r.Endpoints, []string{"routable"}, o.Routable), "\x00")
+	cfg.Logger = nil
+	// Every field counts, also one that is added later.
+	return fmt.Sprintf("%#v", cfg)
 }
 
 // Tick implements registry.Handler.

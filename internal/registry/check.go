@@ -24,7 +24,7 @@ const (
 	// keep etcd busy for more than a checkShare'th of the time they are rarer,
 	// but not rarer than every checkLimit.
 	checkShare = 10
-	checkLimit = time.Hour
+	checkLimit = 12 * time.Hour
 	// lag is by how much the changes may come later than what a read has seen
 	// of them already.
 	lag = 2 * silence

@@ -68,6 +68,8 @@ func Start(t testing.TB, n int, adapt func(*embed.Config)) *Cluster {
 			// The users of tests have passwords that nobody has to guess.
 			cfg.BcryptCost = 4
 			cfg.ServiceRegister = m.addServer
+			// Kill closes what a call that is still at work would read.
+			cfg.GRPCAdditionalServerOptions = []grpc.ServerOption{grpc.WaitForHandlers(true)}
 			if adapt != nil {
 				adapt(cfg)
 			}

@@ -26,10 +26,12 @@ type builder struct {
 	nodes     map[string]*registry.Node
 	namespaces
 	supplies
+	loss preservation
 
 	// instances holds what is registered; the other kinds are few and have
 	// what they need in records.
 	instances instances
+	size      int
 	records   map[string]*record
 	invalid   map[string]refused
 	// digest sums up what was registered, usable or not.
@@ -61,9 +63,11 @@ type record struct {
 	revision int64
 	seen     uint32
 	value    any
+	// raw is what the registry has.
+	raw []byte
 }
 
-func newBuilder(o Options, layout registry.Layout, log *slog.Logger) *builder {
+func newBuilder(o Options, preserve time.Duration, layout registry.Layout, log *slog.Logger) *builder {
 	return &builder{
 		rules:      newRules(o),
 		layout:     layout,
@@ -76,6 +80,8 @@ func newBuilder(o Options, layout registry.Layout, log *slog.Logger) *builder {
 		records:    map[string]*record{},
 		invalid:    map[string]refused{},
 		counts:     map[registry.Kind]int{},
+
+		loss: newPreservation(preserve),
 	}
 }
 
@@ -91,7 +97,7 @@ func (b *builder) snapshot() *Snapshot {
 		addresses: b.addresses,
 		nodes:     b.nodes,
 		clashes:   b.clashList(),
-		serial:    b.serial,
+		serial:    b.offset + b.serial,
 		revision:  b.revision,
 		invalid:   len(b.invalid),
 	}
@@ -129,14 +135,19 @@ func (b *builder) swap(k registry.Key, old, is *Instance, revision int64) {
 	if old != nil {
 		b.remove(old)
 	}
-	if is == nil {
+	switch {
+	case is == nil:
+		b.size--
 		b.instances.delete(k)
 		return
+	case old == nil:
+		b.size++
 	}
 	b.instances.set(k, is)
 }
 
 func (b *builder) add(i *Instance) {
+	b.loss.note(i, 1)
 	b.eachPlace(i, func(ip netip.Addr) { b.place(ip, func(p *place) { p.instances = append(p.instances, i) }) })
 	if i.hidden {
 		return
@@ -149,6 +160,7 @@ func (b *builder) add(i *Instance) {
 }
 
 func (b *builder) remove(i *Instance) {
+	b.loss.note(i, -1)
 	b.eachPlace(i, func(ip netip.Addr) {
 		b.place(ip, func(p *place) {
 			p.instances = slices.DeleteFunc(p.instances, func(o *Instance) bool { return o == i })
@@ -291,12 +303,17 @@ func (b *builder) setNode(name string, n *registry.Node) {
 	nodes := maps.Clone(b.nodes)
 	if n == nil {
 		delete(nodes, name)
-		b.rules = b.rules.with(name, nil)
+		// What is known of it is needed while its instances may be preserved.
+		b.loss.gone[name] = b.loss.now()
 	} else {
 		nodes[name] = n
 		b.rules = b.rules.with(name, nodeFacts(n))
 	}
 	b.nodes = nodes
+	if n == nil {
+		return
+	}
+	b.nodeBack(n)
 	// What clients were told of the node's instances may be another thing now.
 	for _, i := range b.instances[name] {
 		if i.hidden {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/rackdns/rackdns/internal/reach"
 	"github.com/rackdns/rackdns/internal/registry"
@@ -129,6 +130,9 @@ func (s *Snapshot) verdict(m *Match, i *Instance, c *Client) Verdict {
 	switch {
 	case len(v.Endpoints) > 0:
 		v.Told, v.Why = true, s.rules.toldWords(&v.Endpoints[0])
+		if until := i.Preserved(); !until.IsZero() {
+			v.Why += "; is preserved until " + until.UTC().Format(time.RFC3339) + ", since the registry has lost it together with others"
+		}
 	case m.Kind == Ports && !ports:
 		v.Why, v.Left = "has no such port", nil
 	case len(v.Left) > 0:

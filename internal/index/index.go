@@ -25,8 +25,8 @@ type Config struct {
 	Preserve time.Duration
 	// State is a directory in which the last picture is kept, so that an index
 	// that starts has one at once; none if empty.
-	State string
-	Logger   *slog.Logger
+	State  string
+	Logger *slog.Logger
 }
 
 // Index follows one rack.
@@ -42,6 +42,10 @@ type Index struct {
 
 	builder *builder
 	pending int64
+
+	follower *registry.Follower
+	// keeper keeps the picture on disk, nil if there is none.
+	keeper *keeper
 
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -61,23 +65,34 @@ func Open(cfg Config) (*Index, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Index{
+	x := &Index{
 		client:  client,
 		log:     cfg.Logger,
 		synced:  make(chan struct{}),
-		builder: newBuilder(cfg.Options, client.Layout(), cfg.Logger),
+		builder: newBuilder(cfg.Options, cfg.Preserve, client.Layout(), cfg.Logger),
 		done:    make(chan struct{}),
-	}, nil
+	}
+	if cfg.State != "" {
+		x.keeper = newKeeper(x, cfg.State, cfg.Registry)
+	}
+	return x, nil
 }
 
-// Start begins to follow the registry. It returns at once.
+// Start begins to follow the registry. It returns at once, or when the last
+// picture was read from disk.
 func (x *Index) Start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	x.cancel = cancel
 	followed.add(x)
+	x.follower = registry.NewFollower(x.client, (*handler)(x), x.log)
+	if x.keeper != nil {
+		if at, ok := x.keeper.load(); ok {
+			x.follower.Resume(at)
+		}
+	}
 	go func() {
 		defer close(x.done)
-		registry.NewFollower(x.client, (*handler)(x), x.log).Run(ctx)
+		x.follower.Run(ctx)
 	}()
 }
 
@@ -86,6 +101,9 @@ func (x *Index) Close() error {
 	if x.cancel != nil {
 		x.cancel()
 		<-x.done
+		if x.keeper != nil {
+			x.keeper.close(x.follower.Position())
+		}
 		followed.remove(x)
 	}
 	return x.client.Close()
@@ -113,14 +131,18 @@ func (x *Index) Rack() string { return x.client.Layout().Rack() }
 // publish makes the builder's state the current one.
 func (x *Index) publish() {
 	b := x.builder
-	b.counts[registry.KindInstance] = b.instances.size()
+	b.counts[registry.KindInstance] = b.size
 	x.current.Store(b.snapshot())
+	if x.keeper != nil {
+		x.keeper.changed = true
+	}
 	rack := x.Rack()
 	for _, k := range registry.Kinds() {
 		entriesByKind.WithLabelValues(rack, k.String()).Set(float64(b.counts[k]))
 	}
 	entriesByKind.WithLabelValues(rack, "invalid").Set(float64(len(b.invalid)))
-	indexSerial.WithLabelValues(rack).Set(float64(b.serial))
+	preservedInstances.WithLabelValues(rack).Set(float64(b.loss.count))
+	indexSerial.WithLabelValues(rack).Set(float64(b.offset + b.serial))
 	indexRevision.WithLabelValues(rack).Set(float64(b.revision))
 }
 
@@ -229,4 +251,11 @@ func (cfg Config) key() string {
 }
 
 // Tick implements registry.Handler.
-func (h *handler) Tick(time.Time) {}
+func (h *handler) Tick(now time.Time) {
+	if h.builder.tick(now) {
+		(*Index)(h).publish()
+	}
+	if h.keeper != nil {
+		h.keeper.tick(now, h.follower.Position)
+	}
+}

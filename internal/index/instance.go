@@ -38,6 +38,9 @@ type Instance struct {
 	draining bool
 	serving  bool
 	hidden   bool
+	// preservedUntil is until when the instance is preserved, in seconds since
+	// 1970; 0 if it is registered.
+	preservedUntil int64
 	// seen is the list in which the instance last was. Only the builder
 	// reads and writes it.
 	seen uint32

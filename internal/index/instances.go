@@ -26,13 +26,6 @@ func (all instances) delete(k registry.Key) {
 	}
 }
 
-func (all instances) size() (n int) {
-	for _, of := range all {
-		n += len(of)
-	}
-	return n
-}
-
 // each yields every instance, with its key. Instances may be deleted meanwhile.
 func (all instances) each() iter.Seq2[registry.Key, *Instance] {
 	return func(yield func(registry.Key, *Instance) bool) {

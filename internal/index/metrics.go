@@ -14,6 +14,10 @@ var (
 		Name: "rackdns_index_entries",
 		Help: "Entries in the index, by kind; invalid ones are those skipped at present.",
 	}, []string{"rack", "kind"})
+	preservedInstances = promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "rackdns_index_preserved_instances",
+		Help: "Instances that are told though the registry has lost them, since that is taken for its own trouble. Alert on more than 0.",
+	}, []string{"rack"})
 	indexRevision = promauto.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "rackdns_index_revision",
 		Help: "Registry revision of the last list, or of the last change since.",

@@ -250,7 +250,7 @@ func newMachine(t *rapid.T) *machine {
 		Address:  rapid.SampledFrom([]string{"", "", "host", "container"}).Draw(t, "address"),
 		Routable: rapid.SampledFrom([][]string{nil, {"red"}}).Draw(t, "routable"),
 	}
-	x, err := Open(Config{Registry: registry.Config{Rack: "acme"}, Options: m.options, Logger: slog.New(slog.DiscardHandler)})
+	x, err := Open(Config{Registry: registry.Config{Rack: "acme"}, Options: m.options, Preserve: -1, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -409,9 +409,9 @@ func TestIndexAnswersAsTheModel(t *testing.T) {
 		clear(m.instances)
 		clear(m.changed)
 		m.resync(t)
-		if b := m.x.builder; b.apps.size != 0 || b.addresses.size != 0 || b.instances.size() != 0 || len(b.invalid) != 0 || len(b.claims) != 0 || len(b.clashing) != 0 {
+		if b := m.x.builder; b.apps.size != 0 || b.addresses.size != 0 || b.size != 0 || len(b.invalid) != 0 || len(b.claims) != 0 || len(b.clashing) != 0 {
 			t.Fatalf("an empty registry leaves %d apps, %d addresses, %d instances, %d claims, %d clashes",
-				b.apps.size, b.addresses.size, b.instances.size(), len(b.claims), len(b.clashing))
+				b.apps.size, b.addresses.size, b.size, len(b.claims), len(b.clashing))
 		}
 	})
 }

@@ -7,12 +7,13 @@ import (
 // takeRecord applies an entry that is no instance. There are few of these, so
 // they are simply replaced.
 func (b *builder) takeRecord(key registry.Key, e registry.Entry) {
+	delete(b.loss.keptRecords, e.Key)
 	old := b.records[e.Key]
 	if old != nil && old.revision == e.ModRevision && !b.reset {
 		old.seen = b.listing
 		return
 	}
-	is := &record{kind: key.Kind, revision: e.ModRevision, seen: b.listing}
+	is := &record{kind: key.Kind, revision: e.ModRevision, seen: b.listing, raw: e.Value}
 	var err error
 	if !e.Deleted() {
 		switch key.Kind {

@@ -14,6 +14,9 @@ import (
 // is shown has come into being at some time, and that showed. From that bound
 // on the changes are replayed, and the serial grows to what it has to be.
 type serials struct {
+	// offset is what is added to the revisions of the present history, since
+	// there was another one before it.
+	offset int64
 	// before and knownTo are the serial and the revision from before a list.
 	before, knownTo int64
 	// floor is the lower bound, by the list.
@@ -31,7 +34,9 @@ func (b *builder) beginSerial(reset bool) {
 	}
 	b.floor, b.gap, b.listChanged = 0, 0, false
 	if b.reset || reset {
-		// Revisions of another history can be anything.
+		// Revisions of another history can be anything, and a serial never goes
+		// back: a secondary would take no zone any more.
+		b.offset += b.before
 		b.serial, b.before, b.knownTo, b.revision = 0, 0, 0, 0
 	}
 	// From here on it says whether anything that shows is changed by the list.

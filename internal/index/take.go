@@ -43,8 +43,16 @@ func (b *builder) applyBatch(entries []registry.Entry) {
 		}
 		wg.Wait()
 	}
+	ended := b.endedNodes(all)
 	for n := range all {
-		b.apply(&all[n])
+		d := &all[n]
+		if b.live && d.key.Kind == registry.KindInstance && d.entry.Deleted() && ended[d.key.Owner] == d.entry.ModRevision {
+			b.noteLoss(d.key, b.instances.get(d.key))
+		}
+		b.apply(d)
+	}
+	if b.live {
+		b.weighLosses()
 	}
 }
 

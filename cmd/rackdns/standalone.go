@@ -17,6 +17,7 @@ import (
 	"github.com/rackdns/rackdns/internal/heap"
 	"github.com/rackdns/rackdns/internal/registry"
 	"github.com/rackdns/rackdns/internal/registry/embedded"
+	"github.com/rackdns/rackdns/plugin/recursion"
 )
 
 // dockerOff is the value of --docker that means: no agent.
@@ -32,6 +33,8 @@ type standalone struct {
 	dns          []string
 	// namespaces are apps whose short names the world knows too.
 	namespaces []string
+	// recursion says for whom names outside of the rack are looked up.
+	recursion  []string
 	etcdListen string
 	data       string
 	node       nodeFlags
@@ -62,6 +65,7 @@ func standaloneCommand() *cobra.Command {
 	f.StringVar(&s.suffix, "suffix", "convox", "domain of the rack: its zone is <rack>.<suffix>")
 	f.StringSliceVar(&s.dns, "dns", []string{"127.0.0.1:1053"}, "where to answer DNS queries; can be there several times")
 	f.StringSliceVar(&s.namespaces, "namespaces", nil, "namespaces with short names though the world knows them too, such as shop or dev; can be there several times")
+	f.StringSliceVar(&s.recursion, "allow-recursion", []string{recursion.LocalNets}, "for whom names outside of the rack are looked up: \""+recursion.LocalNets+"\" (this host's networks and Docker's), networks, \""+recursion.Any+"\" or \""+recursion.None+"\"; can be there several times")
 	f.StringVar(&s.etcdListen, "etcd-listen", "127.0.0.1:2379", "where the registry's etcd listens")
 	f.StringVar(&s.data, "data", "", "directory for the registry's data (default "+defaultData()+")")
 	s.node.add(f, "address of the Docker Engine, or \""+dockerOff+"\" (default as for the docker command)")
@@ -99,6 +103,9 @@ func (s *standalone) agentConfig() (agent.Config, error) {
 	}
 	if err := s.checkNamespaces(); err != nil {
 		return agent.Config{}, err
+	}
+	if err := recursion.CheckClients(s.recursion); err != nil {
+		return agent.Config{}, usagef("--allow-recursion: %w", err)
 	}
 	if err := checkListen("etcd-listen", s.etcdListen); err != nil {
 		return agent.Config{}, err
@@ -172,11 +179,11 @@ func (s *standalone) runWith(ctx context.Context, etcd *embedded.Member, cfg age
 			return err
 		}
 	}
-	server, err := startDNS(s.corefile(etcd.Endpoint(), cfg.Node))
+	server, err := s.startDNS(s.corefile(etcd.Endpoint(), cfg.Node))
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, server.stop()) }()
+	defer func() { err = errors.Join(err, server.Stop()) }()
 	s.answers.Store(true)
 	s.banner(etcd.Endpoint(), cfg.Node, state)
 
@@ -238,6 +245,7 @@ func (s *standalone) banner(etcd, node, docker string) {
 	fmt.Fprintf(&b, "rackdns %s\n", version)
 	fmt.Fprintf(&b, "  zone      %s (names are <service>.<app>.%s)\n", zone, zone)
 	fmt.Fprintf(&b, "  dns       %s\n", strings.Join(s.dns, ", "))
+	fmt.Fprintf(&b, "  forwards  %s\n", s.forwards())
 	fmt.Fprintf(&b, "  registry  %s, data in %s\n", etcd, s.data)
 	fmt.Fprintf(&b, "  docker    %s, as node %s\n", docker, node)
 	if s.http.address != "" {

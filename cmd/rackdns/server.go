@@ -73,7 +73,7 @@ func (s *standalone) corefile(etcd, node string) string {
 		}
 		byPort[port] = append(byPort[port], host)
 	}
-	upstreams := s.upstreams()
+	s.upstreams = s.findUpstreams()
 	var b strings.Builder
 	for _, port := range ports {
 		hosts := strings.Join(byPort[port], " ")
@@ -85,8 +85,8 @@ func (s *standalone) corefile(etcd, node string) string {
 			fmt.Fprintf(&b, "    namespaces %s\n", ns)
 		}
 		b.WriteString("  }\n")
-		if len(upstreams) > 0 {
-			b.WriteString(s.forward(upstreams))
+		if len(s.upstreams) > 0 {
+			b.WriteString(s.forward())
 		}
 		b.WriteString("}\n")
 	}
@@ -95,24 +95,26 @@ func (s *standalone) corefile(etcd, node string) string {
 
 // forward returns the part of the configuration that looks up other names: for
 // whom, and with how many sockets.
-func (s *standalone) forward(upstreams []string) string {
+func (s *standalone) forward() string {
 	sockets := connlimit.OfProcess().Forward
 	return fmt.Sprintf("  recursion %s\n  cache\n  forward . %s {\n    max_concurrent %d\n    max_idle_conns %d\n  }\n",
-		strings.Join(s.recursion, " "), strings.Join(upstreams, " "), sockets, max(sockets/len(upstreams), 1))
+		strings.Join(s.recursion, " "), strings.Join(s.upstreams, " "), sockets, max(sockets/len(s.upstreams), 1))
 }
 
-// forwards says in words for whom other names are looked up.
+// forwards says in words for whom other names are looked up, and where.
 func (s *standalone) forwards() string {
-	switch who := strings.Join(s.recursion, ", "); {
-	case slices.Contains(s.recursion, recursion.Any):
-		return "other names for everybody who asks (--allow-recursion " + recursion.Any + "): an open resolver, unless a firewall is before it"
+	who := strings.Join(s.recursion, ", ")
+	switch {
+	case len(s.upstreams) == 0:
+		return "no other names: there is nobody to ask"
 	case who == recursion.None:
-		return "no other names (--allow-recursion)"
-	case who == recursion.LocalNets:
-		return "other names for this host's networks and Docker's (--allow-recursion)"
+		return "no other names (--allow-recursion " + recursion.None + ")"
+	case slices.Contains(s.recursion, recursion.Any):
+		who = "everybody who can reach this server, which makes it an open resolver"
 	default:
-		return "other names for " + strings.Replace(who, recursion.LocalNets, "this host's networks and Docker's", 1) + " (--allow-recursion)"
+		who = strings.Replace(who, recursion.LocalNets, "this host's networks and Docker's", 1)
 	}
+	return fmt.Sprintf("other names to %s, for %s (--allow-recursion)", strings.Join(s.upstreams, ", "), who)
 }
 
 // checkNamespaces puts the namespaces in the form in which the registry has
@@ -129,9 +131,9 @@ func (s *standalone) checkNamespaces() error {
 	return nil
 }
 
-// upstreams are the system's DNS servers, without this one, which would ask
-// itself for ever.
-func (s *standalone) upstreams() []string {
+// findUpstreams finds the system's DNS servers, without this one, which would
+// ask itself for ever.
+func (s *standalone) findUpstreams() []string {
 	f, err := os.Open(resolvConf)
 	if err != nil {
 		s.log.Warn("no DNS servers to forward to: other names are refused", "error", err)

@@ -34,7 +34,9 @@ type standalone struct {
 	// namespaces are apps whose short names the world knows too.
 	namespaces []string
 	// recursion says for whom names outside of the rack are looked up.
-	recursion  []string
+	recursion []string
+	// upstreams are the DNS servers that they are looked up at.
+	upstreams  []string
 	etcdListen string
 	data       string
 	node       nodeFlags
@@ -54,7 +56,7 @@ func standaloneCommand() *cobra.Command {
   rackdns standalone --rack acme --dns 127.0.0.1:1053 --dns 172.17.0.1:53`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := s.http.check(cmd.Flags()); err != nil {
+			if err := s.http.check(cmd.Flags(), s.node.hostAddress); err != nil {
 				return err
 			}
 			return s.run(cmd.Context())

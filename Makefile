@@ -62,12 +62,16 @@ bench-dns: build ## what a query costs, beside CoreDNS's own plugins; needs dnsp
 	$(GO) run ./test/bench/dns -bin bin/rackdns
 
 # The decoders are small and need less time than the server.
-fuzz: ## random queries for FUZZTIME=60s, then random registry entries and labels
+fuzz: ## random queries for FUZZTIME=60s, then random registries, labels and files
 	$(GO) test -run '^$$' -fuzz '^FuzzServeDNS$$' -fuzztime $(FUZZTIME) ./plugin/rack
 	$(GO) test -run '^$$' -fuzz '^FuzzDecode$$' -fuzztime 10s ./internal/registry
 	$(GO) test -run '^$$' -fuzz '^FuzzDecide$$' -fuzztime 10s ./internal/agent
 	$(GO) test -run '^$$' -fuzz '^FuzzParse$$' -fuzztime 10s ./internal/manifest
 	$(GO) test -run '^$$' -fuzz '^FuzzFormats$$' -fuzztime 10s ./internal/env
+	$(GO) test -run '^$$' -fuzz '^FuzzFile$$' -fuzztime 10s ./internal/env
+	$(GO) test -run '^$$' -fuzz '^FuzzRegistry$$' -fuzztime 20s ./plugin/rack
+	$(GO) test -run '^$$' -fuzz '^FuzzShortname$$' -fuzztime 20s ./plugin/shortname
+	$(GO) test -run '^$$' -fuzz '^FuzzJSON$$' -fuzztime 10s ./internal/terminal
 
 clean: ## remove what was built here
 	rm -rf bin build

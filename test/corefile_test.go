@@ -138,6 +138,18 @@ func instead(t *testing.T, cmd *exec.Cmd) {
 			h := dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 60}
 			m.Answer = []dns.RR{&dns.A{Hdr: h, A: net.ParseIP(ofTheWorld)}}
 		}
+		if q.Question[0].Name == largeName {
+			h := dns.RR_Header{Name: largeName, Rrtype: dns.TypeTXT, Class: dns.ClassINET, Ttl: 60}
+			for n := range 28 {
+				m.Answer = append(m.Answer, &dns.TXT{Hdr: h, Txt: []string{strings.Repeat(string('a'+rune(n)), 240)}})
+			}
+		}
+		size := dns.MinMsgSize
+		if opt := q.IsEdns0(); opt != nil {
+			m.SetEdns0(4096, false)
+			size = int(opt.UDPSize())
+		}
+		m.Truncate(size)
 		_ = w.WriteMsg(m) // who asks will ask again
 	})}
 	up, down := make(chan struct{}), make(chan error, 1)

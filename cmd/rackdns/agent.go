@@ -86,7 +86,7 @@ lease, so that an upgrade goes unnoticed; with --drain it removes them.`,
 				return usagef("--ttl %s: want whole seconds, two or more", ttl)
 			}
 			cfg.TTL, cfg.DrainOnStop, cfg.Logger = ttl, drain, setUpLog()
-			if err := metric.check(cmd.Flags()); err != nil {
+			if err := metric.check(cmd.Flags(), node.hostAddress); err != nil {
 				return err
 			}
 			client, err := reg.open()

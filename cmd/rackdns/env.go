@@ -15,6 +15,7 @@ import (
 	"github.com/rackdns/rackdns/internal/index"
 	"github.com/rackdns/rackdns/internal/manifest"
 	"github.com/rackdns/rackdns/internal/registry"
+	"github.com/rackdns/rackdns/internal/terminal"
 )
 
 // dotenvFile is the app's environment, beside its convox.yml.
@@ -85,7 +86,8 @@ variables are.
 
 The formats carry any value that they can, and refuse the others by the
 variable's name: docker's --env-file has no line breaks, and only dotenv and
-shell have bytes that aren't UTF-8.`,
+shell have bytes that aren't UTF-8. On a terminal, and only there, what would
+steer it shows as a question mark.`,
 		Example: `  rackdns env -f convox.yml shop worker
   eval "$(rackdns env shop worker --format shell)"
   rackdns env shop worker --format docker > worker.env && docker run --env-file worker.env example/worker`,
@@ -107,6 +109,9 @@ shell have bytes that aren't UTF-8.`,
 			text, err := env.Encode(env.Format(format.value), all)
 			if err != nil {
 				return err
+			}
+			if onTerminal(cmd.OutOrStdout()) {
+				text = []byte(terminal.Lines(string(text)))
 			}
 			_, err = cmd.OutOrStdout().Write(text)
 			return err
@@ -179,7 +184,7 @@ func (f *envFlags) fromFile(stderr io.Writer, app, service string) (*env.Input, 
 		return nil, usageError{err}
 	}
 	for _, w := range m.Warnings {
-		fmt.Fprintln(stderr, "rackdns:", w)
+		fmt.Fprintln(stderr, "rackdns:", oneLine(w))
 	}
 	in := env.FromManifest(m)
 	in.Rack, in.App, in.Service = f.Rack, app, service

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rackdns/rackdns/internal/agent"
+	"github.com/rackdns/rackdns/internal/terminal"
 )
 
 func explainCommand() *cobra.Command {
@@ -42,7 +43,7 @@ name or ID.`,
 			if out.json {
 				return printJSON(cmd.OutOrStdout(), x)
 			}
-			_, err = fmt.Fprint(cmd.OutOrStdout(), x)
+			_, err = fmt.Fprint(cmd.OutOrStdout(), terminal.Lines(x.String()))
 			return err
 		},
 	}

@@ -7,11 +7,16 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
+	"slices"
 	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/spf13/pflag"
+
+	"github.com/rackdns/rackdns/internal/connlimit"
+	"github.com/rackdns/rackdns/internal/httpguard"
 )
 
 // httpOff is the value of --http that means: none.
@@ -24,22 +29,43 @@ type httpFlag struct {
 	// yields says that the address is only a default, which is given up if
 	// somebody else has it.
 	yields bool
+	// names are further ones by which it may be asked.
+	names []string
+	hosts *httpguard.Hosts
 }
 
 // addMetrics adds the flag of a command that serves HTTP only on demand.
 func (f *httpFlag) addMetrics(flags *pflag.FlagSet) {
 	f.name = "metrics"
 	flags.StringVar(&f.address, f.name, "", "where to serve /metrics, /healthz and /readyz, such as 127.0.0.1:9154 (default nowhere)")
+	f.addHosts(flags)
 }
 
 // addHTTP adds the flag of a command that serves HTTP unless told otherwise.
 func (f *httpFlag) addHTTP(flags *pflag.FlagSet) {
 	f.name = "http"
 	flags.StringVar(&f.address, f.name, "127.0.0.1:8080", "where to serve /metrics, /healthz, /readyz and /healthcheck, or \""+httpOff+"\"")
+	f.addHosts(flags)
 }
 
-// check takes the flag as it was given, or wasn't.
-func (f *httpFlag) check(flags *pflag.FlagSet) error {
+// hostsFlag is the name of the flag that says by which names one may ask.
+func (f *httpFlag) hostsFlag() string { return f.name + "-hosts" }
+
+func (f *httpFlag) addHosts(flags *pflag.FlagSet) {
+	flags.StringSliceVar(&f.names, f.hostsFlag(), nil, "host names by which --"+f.name+" may be asked, beside localhost and this host's own name and addresses, or \""+
+		httpguard.AnyHost+"\"; can be there several times")
+}
+
+// check takes the flag as it was given, or wasn't. Others know this host by the
+// address that it has for them, if that is given.
+func (f *httpFlag) check(flags *pflag.FlagSet, hostAddress string) (err error) {
+	names := f.names
+	if _, err := netip.ParseAddr(hostAddress); err == nil {
+		names = append(slices.Clone(names), hostAddress)
+	}
+	if f.hosts, err = httpguard.NewHosts(f.hostsFlag(), names...); err != nil {
+		return usagef("--%s: %w", f.hostsFlag(), err)
+	}
 	f.yields = !flags.Changed(f.name)
 	if f.address == httpOff {
 		f.address = ""
@@ -68,9 +94,8 @@ func (f *httpFlag) serve(waits func() string, log *slog.Logger) (stop func(), er
 	case err != nil:
 		return nil, fmt.Errorf("HTTP address %s (--%s): %w", f.address, f.name, err)
 	}
-	// A scraper that reads nothing may hold neither us nor our end up.
-	const patience = 10 * time.Second
-	s := &http.Server{Handler: httpHandler(waits), ReadTimeout: patience, WriteTimeout: patience}
+	ln = connlimit.New("http", connlimit.OfProcess().HTTP, log).Listener(ln)
+	s := httpguard.NewServer(f.hosts, httpHandler(waits))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

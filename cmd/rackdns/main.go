@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/rackdns/rackdns/internal/terminal"
 )
 
 // version is set by the linker.
@@ -90,7 +92,7 @@ func exitCode(err error) int {
 
 // oneLine makes a text fit to follow others on a terminal: what is wrong may
 // come from anybody who writes to the registry.
-func oneLine(s string) string { return printable(strings.Join(strings.Fields(s), " ")) }
+func oneLine(s string) string { return terminal.Line(s) }
 
 func rootCommand() *cobra.Command {
 	root := &cobra.Command{

@@ -1,14 +1,18 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/spf13/pflag"
+	"golang.org/x/term"
+
+	"github.com/rackdns/rackdns/internal/terminal"
 )
 
 // output is the flag -o: text for people or JSON for programs.
@@ -42,12 +46,27 @@ func (o *output) Set(s string) error {
 // Type names the values in the help.
 func (*output) Type() string { return "text|json" }
 
-// printJSON prints v for programs, and for people who look at what they get.
+// printJSON prints v for programs, and for people who look at what they get:
+// what steers a terminal is escaped.
 func printJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
-	return e.Encode(v)
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	_, err := w.Write(terminal.JSON(b.Bytes()))
+	return err
+}
+
+// onTerminal reports whether somebody looks at what is written to w.
+func onTerminal(w io.Writer) bool {
+	if out, ok := w.(*written); ok {
+		w = out.w
+	}
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // table is rows of cells, aligned for people: columns are two spaces apart, and
@@ -59,7 +78,7 @@ type table struct{ rows [][]string }
 func (t *table) add(cells ...string) {
 	row := make([]string, len(cells))
 	for n, c := range cells {
-		row[n] = printable(c)
+		row[n] = terminal.Text(c)
 	}
 	t.rows = append(t.rows, row)
 }
@@ -85,14 +104,4 @@ func (t *table) print(w io.Writer, indent string) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
-}
-
-// printable makes a text fit for a terminal.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, s)
 }

@@ -41,17 +41,19 @@ import (
 	_ "github.com/coredns/coredns/plugin/whoami"
 
 	_ "github.com/rackdns/rackdns/plugin/rack"
+	_ "github.com/rackdns/rackdns/plugin/recursion"
 	_ "github.com/rackdns/rackdns/plugin/shortname"
 )
 
 // directives are the plugins in the order in which a query meets them, which
 // is CoreDNS's own with ours in their places: rack where etcd stands, shortname
 // after autopath, whose last try is the bare name, and after acl, but before
-// cache, since its answers depend on who asks.
+// cache, since its answers depend on who asks. recursion comes after shortname,
+// whose names are everybody's, and before cache, which keeps what was looked up.
 var directives = []string{
 	"root", "metadata", "timeouts", "multisocket", "reload", "nsid", "bufsize", "bind", "debug", "ready", "health",
 	"pprof", "prometheus", "errors", "log", "dnstap", "any", "chaos", "loadbalance", "rewrite", "autopath", "acl",
-	"shortname", "cache", "dnssec", "tls", "minimal", "template", "transfer", "hosts", "file", "secondary", "rack", "etcd", "loop",
+	"shortname", "recursion", "cache", "dnssec", "tls", "minimal", "template", "transfer", "hosts", "file", "secondary", "rack", "etcd", "loop",
 	"forward", "whoami", "view",
 }
 

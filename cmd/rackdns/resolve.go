@@ -15,6 +15,7 @@ import (
 	"github.com/rackdns/rackdns/internal/index"
 	"github.com/rackdns/rackdns/internal/registry"
 	"github.com/rackdns/rackdns/internal/resolve"
+	"github.com/rackdns/rackdns/internal/terminal"
 	"github.com/rackdns/rackdns/plugin/shortname"
 )
 
@@ -151,7 +152,7 @@ func (r *resolver) remark(name string) string {
 }
 
 func printResult(w io.Writer, res *resolve.Result, remark string) error {
-	if _, err := fmt.Fprintf(w, "%s, asked %s\n", res.Name, printable(res.Asker.String())); err != nil {
+	if _, err := fmt.Fprintf(w, "%s, asked %s\n", terminal.Text(res.Name), terminal.Text(res.Asker.String())); err != nil {
 		return err
 	}
 	var t table
@@ -169,7 +170,7 @@ func printResult(w io.Writer, res *resolve.Result, remark string) error {
 	if err := t.print(w, "  "); err != nil || remark == "" {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "\n%s\n", remark)
+	_, err := fmt.Fprintf(w, "\n%s\n", terminal.Text(remark))
 	return err
 }
 

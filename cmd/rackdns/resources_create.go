@@ -15,6 +15,7 @@ import (
 	"github.com/rackdns/rackdns/internal/registry"
 	"github.com/rackdns/rackdns/internal/resource"
 	"github.com/rackdns/rackdns/internal/resource/engine"
+	"github.com/rackdns/rackdns/internal/terminal"
 )
 
 // Numbers in the names of resources that nobody has named.
@@ -85,7 +86,7 @@ URL is kept as it is, and never shown in DNS.`,
 				return c.name, err
 			})
 			if err == nil && made.Host == "" {
-				_, err = fmt.Fprintf(cmd.ErrOrStderr(), "rackdns: resource %s has no name in DNS: its URL names no host that could have one\n", c.name)
+				_, err = fmt.Fprintf(cmd.ErrOrStderr(), "rackdns: resource %s has no name in DNS: its URL names no host that could have one\n", terminal.Text(c.name))
 			}
 			return err
 		},
@@ -101,7 +102,7 @@ func warnIgnored(w io.Writer, options []string) {
 	slices.Sort(options)
 	for _, o := range options {
 		// It is only advice.
-		_, _ = fmt.Fprintf(w, "rackdns: option %s means nothing on a Docker host and is left out\n", o)
+		_, _ = fmt.Fprintf(w, "rackdns: option %s means nothing on a Docker host and is left out\n", terminal.Text(o))
 	}
 }
 

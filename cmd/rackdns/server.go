@@ -16,33 +16,24 @@ import (
 	// Registers CoreDNS as a server type.
 	_ "github.com/coredns/coredns/coremain"
 
+	"github.com/rackdns/rackdns/internal/connlimit"
+	"github.com/rackdns/rackdns/internal/dnsserve"
 	"github.com/rackdns/rackdns/internal/registry"
+	"github.com/rackdns/rackdns/plugin/recursion"
 )
 
 // resolvConf is where the system says which DNS servers it asks.
 const resolvConf = "/etc/resolv.conf"
 
-// dnsServer is a CoreDNS inside this process.
-type dnsServer struct{ instance *caddy.Instance }
-
-func startDNS(corefile string) (*dnsServer, error) {
-	if err := setDirectives(); err != nil {
-		return nil, err
-	}
+// startDNS starts the DNS server, whose connections take no more descriptors
+// than its share.
+func (s *standalone) startDNS(corefile string) (*dnsserve.Server, error) {
 	dnsserver.Quiet, caddy.Quiet = true, true
-	instance, err := caddy.Start(caddy.CaddyfileInput{
-		Contents: []byte(corefile), Filepath: "standalone", ServerTypeName: "dns",
-	})
+	server, err := dnsserve.Start(corefile, directives, connlimit.New("dns", connlimit.OfProcess().DNS, s.log), s.log)
 	if err != nil {
 		return nil, fmt.Errorf("DNS server: %w", err)
 	}
-	return &dnsServer{instance}, nil
-}
-
-// stop ends the server; Instance.Stop alone would leave its plugins running.
-func (d *dnsServer) stop() error {
-	errs := d.instance.ShutdownCallbacks()
-	return errors.Join(append(errs, d.instance.Stop())...)
+	return server, nil
 }
 
 // checkPortsFree finds out before anything has been started.
@@ -82,18 +73,20 @@ func (s *standalone) corefile(etcd, node string) string {
 		}
 		byPort[port] = append(byPort[port], host)
 	}
-	upstreams := s.upstreams()
+	s.upstreams = s.findUpstreams()
 	var b strings.Builder
 	for _, port := range ports {
 		hosts := strings.Join(byPort[port], " ")
-		fmt.Fprintf(&b, ".:%s {\n  bind %s\n  errors\n", port, hosts)
+		fmt.Fprintf(&b, ".:%s {\n  bind %s\n  %s\n  errors\n", port, hosts, dnsserve.Directive)
+		// No reply over UDP is larger than any path takes (DNS flag day 2020).
+		b.WriteString("  bufsize 1232\n")
 		fmt.Fprintf(&b, "  rack %s {\n    etcd %s\n    node %s\n%s  }\n  shortname @rack {\n", s.zone(), etcd, node, s.credentials())
 		for _, ns := range s.namespaces {
 			fmt.Fprintf(&b, "    namespaces %s\n", ns)
 		}
 		b.WriteString("  }\n")
-		if len(upstreams) > 0 {
-			fmt.Fprintf(&b, "  cache\n  forward . %s\n", strings.Join(upstreams, " "))
+		if len(s.upstreams) > 0 {
+			b.WriteString(s.forward())
 		}
 		b.WriteString("}\n")
 	}
@@ -106,6 +99,30 @@ func (s *standalone) credentials() string {
 		return ""
 	}
 	return fmt.Sprintf("    credentials %q %q\n", s.etcd.user, s.etcd.passwordFile)
+}
+
+// forward returns the part of the configuration that looks up other names: for
+// whom, and with how many sockets.
+func (s *standalone) forward() string {
+	sockets := connlimit.OfProcess().Forward
+	return fmt.Sprintf("  recursion %s\n  cache\n  forward . %s {\n    max_concurrent %d\n    max_idle_conns %d\n  }\n",
+		strings.Join(s.recursion, " "), strings.Join(s.upstreams, " "), sockets, max(sockets/len(s.upstreams), 1))
+}
+
+// forwards says in words for whom other names are looked up, and where.
+func (s *standalone) forwards() string {
+	who := strings.Join(s.recursion, ", ")
+	switch {
+	case len(s.upstreams) == 0:
+		return "no other names: there is nobody to ask"
+	case who == recursion.None:
+		return "no other names (--allow-recursion " + recursion.None + ")"
+	case slices.Contains(s.recursion, recursion.Any):
+		who = "everybody who can reach this server, which makes it an open resolver"
+	default:
+		who = strings.Replace(who, recursion.LocalNets, "this host's networks and Docker's", 1)
+	}
+	return fmt.Sprintf("other names to %s, for %s (--allow-recursion)", strings.Join(s.upstreams, ", "), who)
 }
 
 // checkNamespaces puts the namespaces in the form in which the registry has
@@ -122,9 +139,9 @@ func (s *standalone) checkNamespaces() error {
 	return nil
 }
 
-// upstreams are the system's DNS servers, without this one, which would ask
-// itself for ever.
-func (s *standalone) upstreams() []string {
+// findUpstreams finds the system's DNS servers, without this one, which would
+// ask itself for ever.
+func (s *standalone) findUpstreams() []string {
 	f, err := os.Open(resolvConf)
 	if err != nil {
 		s.log.Warn("no DNS servers to forward to: other names are refused", "error", err)

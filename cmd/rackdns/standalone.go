@@ -16,6 +16,7 @@ import (
 	"github.com/rackdns/rackdns/internal/heap"
 	"github.com/rackdns/rackdns/internal/registry"
 	"github.com/rackdns/rackdns/internal/registry/embedded"
+	"github.com/rackdns/rackdns/plugin/recursion"
 )
 
 // dockerOff is the value of --docker that means: no agent.
@@ -31,10 +32,14 @@ type standalone struct {
 	dns          []string
 	// namespaces are apps whose short names the world knows too.
 	namespaces []string
-	etcd       listenFlags
-	data       string
-	node       nodeFlags
-	http       httpFlag
+	// recursion says for whom names outside of the rack are looked up.
+	recursion []string
+	// upstreams are the DNS servers that they are looked up at.
+	upstreams []string
+	etcd      listenFlags
+	data      string
+	node      nodeFlags
+	http      httpFlag
 
 	log *slog.Logger
 	// answers says that the DNS server is there.
@@ -50,7 +55,7 @@ func standaloneCommand() *cobra.Command {
   rackdns standalone --rack acme --dns 127.0.0.1:1053 --dns 172.17.0.1:53`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := s.http.check(cmd.Flags()); err != nil {
+			if err := s.http.check(cmd.Flags(), s.node.hostAddress); err != nil {
 				return err
 			}
 			return s.run(cmd.Context())
@@ -61,6 +66,7 @@ func standaloneCommand() *cobra.Command {
 	f.StringVar(&s.suffix, "suffix", "convox", "domain of the rack: its zone is <rack>.<suffix>")
 	f.StringSliceVar(&s.dns, "dns", []string{"127.0.0.1:1053"}, "where to answer DNS queries; can be there several times")
 	f.StringSliceVar(&s.namespaces, "namespaces", nil, "namespaces with short names though the world knows them too, such as shop or dev; can be there several times")
+	f.StringSliceVar(&s.recursion, "allow-recursion", []string{recursion.LocalNets}, "for whom names outside of the rack are looked up: \""+recursion.LocalNets+"\" (this host's networks and Docker's), networks, \""+recursion.Any+"\" or \""+recursion.None+"\"; can be there several times")
 	s.etcd.add(f)
 	f.StringVar(&s.data, "data", "", "directory for the registry's data (default "+defaultData()+")")
 	s.node.add(f, "address of the Docker Engine, or \""+dockerOff+"\" (default as for the docker command)")
@@ -89,6 +95,9 @@ func (s *standalone) agentConfig() (agent.Config, error) {
 	}
 	if err := s.checkNamespaces(); err != nil {
 		return agent.Config{}, err
+	}
+	if err := recursion.CheckClients(s.recursion); err != nil {
+		return agent.Config{}, usagef("--allow-recursion: %w", err)
 	}
 	if s.data == "" {
 		s.data = defaultData()
@@ -167,11 +176,11 @@ func (s *standalone) runWith(ctx context.Context, etcd *embedded.Registry, cfg a
 			return err
 		}
 	}
-	server, err := startDNS(s.corefile(etcd.Endpoint(), cfg.Node))
+	server, err := s.startDNS(s.corefile(etcd.Endpoint(), cfg.Node))
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, server.stop()) }()
+	defer func() { err = errors.Join(err, server.Stop()) }()
 	s.answers.Store(true)
 	s.banner(etcd.Endpoint(), cfg.Node, state, found)
 
@@ -231,6 +240,7 @@ func (s *standalone) banner(etcd, node, docker string, found bool) {
 	fmt.Fprintf(&b, "rackdns %s\n", version)
 	fmt.Fprintf(&b, "  zone      %s (names are <service>.<app>.%s)\n", zone, zone)
 	fmt.Fprintf(&b, "  dns       %s\n", strings.Join(s.dns, ", "))
+	fmt.Fprintf(&b, "  forwards  %s\n", s.forwards())
 	fmt.Fprintf(&b, "  registry  %s, data in %s\n", etcd, s.data)
 	if !found {
 		fmt.Fprintf(&b, "  commands  export RACKDNS_ETCD=%s\n", etcd)

@@ -92,7 +92,7 @@ func readApp(cmd *cobra.Command, up *deploy.UpConfig, file string, envFiles []st
 		return usageError{err}
 	}
 	for _, w := range up.Manifest.Warnings {
-		fmt.Fprintln(cmd.ErrOrStderr(), "rackdns:", w)
+		fmt.Fprintln(cmd.ErrOrStderr(), "rackdns:", oneLine(w))
 	}
 	up.Dir = filepath.Dir(file)
 	if up.Given, err = readGiven(file, envFiles); err != nil {

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"unicode"
+
+	"github.com/rackdns/rackdns/internal/terminal"
 )
 
 // progress writes a line for each thing that was done, with the name of the
@@ -23,17 +25,7 @@ func (p *progress) widen(name string) { p.width = max(p.width, len(name)) }
 func (p *progress) say(name, format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	_, _ = fmt.Fprintf(p.w, "%-*s  %s\n", p.width, name, printable(fmt.Sprintf(format, args...)))
-}
-
-// printable keeps what others say from steering the terminal.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) || r == '\t' {
-			return r
-		}
-		return -1
-	}, strings.ToValidUTF8(s, "?"))
+	_, _ = fmt.Fprintf(p.w, "%-*s  %s\n", p.width, name, terminal.Strip(fmt.Sprintf(format, args...)))
 }
 
 // lastLines returns the last n lines of a text that aren't empty.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/rackdns/rackdns/internal/index"
 	"github.com/rackdns/rackdns/internal/registry"
+	"github.com/rackdns/rackdns/internal/terminal"
 )
 
 const (
@@ -158,7 +159,7 @@ func (u *up) lastCheck(ctx context.Context, made *existing) string {
 	}
 	log := is.State.Health.Log
 	lines := lastLines(log[len(log)-1].Output, 1)
-	return printable(strings.Join(lines, ""))
+	return terminal.Strip(strings.Join(lines, ""))
 }
 
 // showLog shows what a container said last, without a resource's password. It

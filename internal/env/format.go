@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/rackdns/rackdns/internal/manifest"
+	"github.com/rackdns/rackdns/internal/terminal"
 )
 
 // Format is how an environment is written.
@@ -88,7 +89,7 @@ func encodeJSON(all []Variable) ([]byte, error) {
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
 	err := e.Encode(values)
-	return b.Bytes(), err
+	return terminal.JSON(b.Bytes()), err
 }
 
 // quoteShell makes one word of any bytes: nothing is special between single

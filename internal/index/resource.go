@@ -14,6 +14,10 @@ import (
 // idLength is the length of a container's ID as it is used in names.
 const idLength = 12
 
+// longestName is the longest name as text, with its last dot (RFC 1035, section
+// 2.3.4).
+const longestName = 254
+
 // Resource is a supplementary component of an app or of the rack. It is
 // declared, or an instance says that it is it, or both.
 type Resource struct {
@@ -46,7 +50,7 @@ func (r *Resource) OutsideHost() string {
 	}
 	const letters = "abcdefghijklmnopqrstuvwxyz0123456789-_."
 	host := dns.Fqdn(strings.ToLower(r.Host))
-	if _, ok := dns.IsDomainName(host); !ok || strings.Trim(host, letters) != "" || host == "." {
+	if _, ok := dns.IsDomainName(host); !ok || len(host) > longestName || strings.Trim(host, letters) != "" || host == "." {
 		return ""
 	}
 	return host

@@ -28,6 +28,12 @@ var (
 		Name:      "truncated_replies_total",
 		Help:      "Replies from which records were left out, since the asker can't take them.",
 	}, []string{"rack"})
+	omissions = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: name,
+		Name:      "transfer_omitted_records_total",
+		Help:      "Records left out of zone transfers, since a name in them would be longer than names can be.",
+	}, []string{"rack"})
 	upstreamFailures = promauto.NewCounterVec(prometheus.CounterOpts{
 		Namespace: plugin.Namespace,
 		Subsystem: name,

@@ -65,6 +65,7 @@ func (q *query) follow(ctx context.Context, target string) int {
 		upstreamFailures.WithLabelValues(q.rack.index.Rack(), "loop").Inc()
 		return dns.RcodeServerFailure
 	}
+	ctx = context.WithValue(ctx, ownLookup{}, true)
 	ctx, cancel := context.WithTimeout(context.WithValue(ctx, dnsserver.LoopKey{}, links+1), upstreamTimeout)
 	defer cancel()
 	found, err := q.rack.upstream.Lookup(ctx, q.state(), target, q.question.Qtype)
@@ -82,4 +83,15 @@ func (q *query) follow(ctx context.Context, target string) int {
 	}
 	upstreamFailures.WithLabelValues(q.rack.index.Rack(), "upstream").Inc()
 	return dns.RcodeServerFailure
+}
+
+// ownLookup marks the context of a lookup that is rack's own.
+type ownLookup struct{}
+
+// OwnLookup reports whether a question is rack's own, for the address of an
+// outside host that a resource of the rack stands for. Everybody is told that,
+// since it is not the asker who chooses the host.
+func OwnLookup(ctx context.Context) bool {
+	own, _ := ctx.Value(ownLookup{}).(bool)
+	return own
 }

@@ -154,13 +154,25 @@ func portNames(p *index.Port, service string) []string {
 	return names
 }
 
+// valid reports whether a name that was joined of valid parts can be one: the
+// whole may be too long, and so may a label with an underscore before it or a
+// type and a name in it. One record that can't be packed would end the transfer
+// of all of the zone, so it is left out, and counted.
+func (d *dump) valid(name string) bool {
+	if _, ok := dns.IsDomainName(name); !ok || len(name) > longest {
+		omissions.WithLabelValues(d.RackName()).Inc()
+		return false
+	}
+	return true
+}
+
 // srv adds an SRV record, unless a name is longer than names can be.
 func (d *dump) srv(owner string, e index.Endpoint, number uint16, target string) {
 	d.rrs = d.appendSRV(d.rrs, owner, e, number, target)
 }
 
 func (d *dump) appendSRV(rrs []dns.RR, owner string, e index.Endpoint, number uint16, target string) []dns.RR {
-	if len(owner) > longest || len(target) > longest {
+	if !d.valid(owner) || !d.valid(target) {
 		return rrs
 	}
 	is := &dns.SRV{Hdr: d.header(owner, dns.TypeSRV), Priority: e.Priority(), Weight: e.Weight(), Port: number, Target: target}
@@ -190,7 +202,7 @@ func (d *dump) target(owner string, e *index.Endpoint) {
 
 // addresses adds the addresses of endpoints, each once.
 func (d *dump) addresses(owner string, endpoints []index.Endpoint) {
-	if len(owner) > longest {
+	if !d.valid(owner) {
 		return
 	}
 	for _, v6 := range []bool{false, true} {
@@ -205,7 +217,7 @@ func (d *dump) addresses(owner string, endpoints []index.Endpoint) {
 // resource writes what a resource's name has. Nothing may stand beside a CNAME
 // in a zone file, so the port of an outside host is left out.
 func (d *dump) resource(owner string, r *index.Resource) {
-	if len(owner) > longest {
+	if !d.valid(owner) {
 		return
 	}
 	endpoints := d.s.ResourceEndpoints(r, index.Stranger())

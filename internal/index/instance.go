@@ -3,6 +3,7 @@ package index
 import (
 	"cmp"
 	"encoding/json"
+	"math"
 	"slices"
 	"time"
 	"unique"
@@ -138,6 +139,9 @@ type details struct {
 	address                         string
 	// tags and wishes are in JSON, since a map can't be compared.
 	tags, wishes string
+	// since is the time since when the instance's app has its namespace, 0 if
+	// since the instance started.
+	since int64
 }
 
 // wishes are what an instance asked to be led to.
@@ -181,6 +185,9 @@ func (i *Instance) fill(r *registry.Instance, revision int64) *Instance {
 		w, _ := json.Marshal(wishes{r.Links, r.Connect})
 		d.wishes = string(w)
 	}
+	if !r.NamespaceSince.IsZero() {
+		d.since = r.NamespaceSince.UnixNano()
+	}
 	i.details = unique.Make(d)
 	if len(r.Ports) > 1 || len(r.Networks) > 1 || r.Resource != nil || len(r.ID) != idLength {
 		i.rare = &rare{id: r.ID, ports: make([]Port, len(r.Ports)), networks: make([]Network, len(r.Networks)), resource: r.Resource}
@@ -212,7 +219,7 @@ func (i *Instance) looksLike(o *Instance) bool {
 	if i.ID() != o.ID() || *i.name != *o.name || i.serving != o.serving {
 		return false
 	}
-	if !sameResource(i.resource(), o.resource()) {
+	if !sameResource(i.resource(), o.resource()) || i.since() != o.since() {
 		return false
 	}
 	if !i.serving {
@@ -264,6 +271,18 @@ func (i *Instance) Started() time.Time {
 		return time.Time{}
 	}
 	return time.Unix(0, i.started).UTC()
+}
+
+// since is the time since when the instance's app has its name and namespace, as
+// far as the instance tells. One that doesn't tell is the newest.
+func (i *Instance) since() int64 {
+	switch since := i.details.Value().since; {
+	case since != 0 && (since < i.started || i.started == 0):
+		return since
+	case i.started == 0:
+		return math.MaxInt64
+	}
+	return i.started
 }
 
 // OfResource reports whether the instance is one of a resource, such as a

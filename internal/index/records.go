@@ -74,10 +74,10 @@ func (b *builder) declare(r *registry.Service, in bool) {
 	v := b.service(newServiceName(r.Service, r.App, r.App))
 	if in {
 		v.more.declared = r
-		b.claim(r.Namespace, r.App, 1)
+		b.claimDeclared(r.Namespace, r.App, 1)
 		return
 	}
 	v.more.declared = nil
-	b.claim(r.Namespace, r.App, -1)
+	b.claimDeclared(r.Namespace, r.App, -1)
 	b.prune(v)
 }

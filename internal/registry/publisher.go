@@ -42,6 +42,8 @@ type Publisher struct {
 	wake   chan struct{}
 	// down is what the log was told last; it is Run's alone.
 	down bool
+	// tenures is Run's, too.
+	tenures tenures
 
 	mu      sync.Mutex
 	desired map[string]*Instance

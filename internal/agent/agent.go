@@ -60,6 +60,9 @@ type Config struct {
 	// DrainGrace is how long beyond its stop timeout a container may take to
 	// die of its stop signal, before it counts as having survived it.
 	DrainGrace time.Duration
+	// ImageLabels has the labels and variables of images count like those of
+	// containers. Without it they do for ports, health and tags alone.
+	ImageLabels bool
 	// Workers is how many containers are looked at at once.
 	Workers int
 	Logger  *slog.Logger
@@ -207,7 +210,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	pub := a.newPublisher(node)
 	a.tracker = newTracker(a.queue, pub, a.log, a.cfg.DrainGrace)
 	a.tracker.ready = a.ready
-	a.inspector = newInspector(a.engine)
+	a.inspector = newInspector(a.engine, a.cfg.ImageLabels)
 	if a.runtimes, err = newRuntimeWatch(); err != nil {
 		a.log.Debug("kills are known when the engine tells of them, and not before", "error", err)
 	}

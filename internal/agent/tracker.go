@@ -32,6 +32,9 @@ type tracker struct {
 	// grace is how long, beyond its stop timeout, a container may take to die
 	// of its stop signal.
 	grace time.Duration
+	// confirm is how long the engine may take to tell of a kill that was heard
+	// of.
+	confirm time.Duration
 	// watching waits for the goroutines that wait for the ends of processes.
 	watching sync.WaitGroup
 
@@ -63,6 +66,7 @@ type entry struct {
 	refusal  *Refusal
 	// kills are the latest signals sent to the container, by number.
 	kills map[int]kill
+	hint  hint
 	// survived is the time of a signal that the container outlived.
 	survived time.Time
 	// init is the process of the container's run, nil if it isn't watched.
@@ -81,6 +85,7 @@ func newTracker(q *queue, sink publisher, log *slog.Logger, grace time.Duration)
 		sink:    sink,
 		log:     log,
 		grace:   grace,
+		confirm: confirmWithin,
 		entries: map[string]*entry{},
 		joiners: map[string]map[string]bool{},
 		told:    map[string]string{},
@@ -185,6 +190,7 @@ func (t *tracker) failed(id string, e *entry, observed time.Time, err error) int
 		e.observed = observed
 	}
 	if t.entries[id] == e {
+		t.undo(id, e, time.Now())
 		if e.instance == nil {
 			t.refuse(e, &Refusal{ID: shortID(id), Reason: ReasonInspect, Detail: "the engine doesn't say what it is"})
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/docker/docker/client"
 
+	"github.com/rackdns/rackdns/internal/lasting"
 	"github.com/rackdns/rackdns/internal/registry"
 )
 
@@ -77,6 +78,9 @@ type entry struct {
 	observed time.Time
 	// failures counts the inspects that failed in a row.
 	failures int
+	// silent is that the engine doesn't say what the container is; nil if it
+	// always did.
+	silent *lasting.Trouble
 }
 
 func newTracker(q *queue, sink publisher, log *slog.Logger, grace time.Duration) *tracker {
@@ -195,9 +199,11 @@ func (t *tracker) failed(id string, e *entry, observed time.Time, err error) int
 			t.refuse(e, &Refusal{ID: shortID(id), Reason: ReasonInspect, Detail: "the engine doesn't say what it is"})
 		}
 		// With the engine gone, all of them fail, and that is logged once.
-		if !client.IsErrConnectionFailed(err) && t.told[id] != string(ReasonInspect) {
-			t.told[id] = string(ReasonInspect)
-			t.log.Warn("can't inspect a container: what is registered of it stays, and it is tried again", "container", shortID(id), "error", err)
+		if !client.IsErrConnectionFailed(err) {
+			if e.silent == nil {
+				e.silent = lasting.New(t.log)
+			}
+			e.silent.Note("can't inspect a container: what is registered of it stays, and it is tried again", err, "container", shortID(id))
 		}
 	}
 	t.settle(id)
@@ -213,6 +219,9 @@ func (t *tracker) apply(id string, e *entry, d *decision, observed time.Time) {
 		return
 	}
 	e.failures = 0
+	if e.silent != nil {
+		e.silent.Over("a container can be inspected again", "container", shortID(id))
+	}
 	if !d.facts.running() {
 		t.drop(id)
 		return

@@ -167,8 +167,12 @@ func (t *tracker) draining(id string, e *entry, now time.Time) bool {
 	}
 	last := e.stopping()
 	if last.early {
-		if left := last.here.Add(t.confirm).Sub(now); left > 0 {
+		if left := e.hint.over(t.confirm).Sub(now); left > 0 {
 			t.queue.addAfter(id, hot, left)
+			return true
+		}
+		if e.init != nil && e.init.ended() {
+			// Whoever waits for that hasn't had its turn yet.
 			return true
 		}
 		t.disbelieve(id, e, now)

@@ -17,6 +17,10 @@ const (
 	// After a kill that didn't come, nothing of the kind is believed of the
 	// container for a while, each time twice as long as the last.
 	doubtFirst, doubtMost = 10 * time.Second, 10 * time.Minute
+	// busyLook is how long a look at a container takes where the engine has
+	// much to do, or something with that very container: less than a millisecond
+	// otherwise. Its events are late then, too.
+	busyLook = 50 * time.Millisecond
 )
 
 // hint is a kill that was heard of, and that the engine hasn't told of yet.
@@ -27,6 +31,26 @@ type hint struct {
 	// believed.
 	doubts int
 	deaf   time.Time
+	// until is how long an engine that is busy has for its event, if that is
+	// longer than confirmWithin.
+	until time.Time
+}
+
+// over returns when the hint counts no more without a confirmation.
+func (h *hint) over(confirm time.Duration) time.Time {
+	if over := h.here.Add(confirm); over.After(h.until) {
+		return over
+	}
+	return h.until
+}
+
+// hearOut gives an engine that took long for a look at the container as long
+// again for its event, once: the look waits for a kill to be done, and the event
+// of that is on its way then.
+func (h *hint) hearOut(took time.Duration, confirm time.Duration, now time.Time) {
+	if h.number != 0 && h.until.IsZero() && took >= busyLook && !now.Before(h.over(confirm)) {
+		h.until = now.Add(min(took, confirm))
+	}
 }
 
 // foretold takes in that the engine's runtime is about to send a container a
@@ -53,7 +77,7 @@ func (t *tracker) foretold(id, signal string, at time.Time) {
 		return
 	}
 	now := time.Now()
-	h.number, h.kill = n, kill{at: at, here: now, early: true}
+	h.number, h.kill, h.until = n, kill{at: at, here: now, early: true}, time.Time{}
 	if at.Before(now) {
 		h.here = at
 	}

@@ -188,21 +188,18 @@ func TestForetoldKillsAreDoubtedLonger(t *testing.T) {
 	b := hinted(t, time.Nanosecond)
 	e := b.entries[testID]
 	now := time.Now()
-	var pauses []time.Duration
+	var pauses []string
 	for range 9 {
 		b.foretold(testID, "9", now)
 		b.look()(started(-60), nil)
 		b.want("serving")
-		pauses = append(pauses, time.Until(e.hint.deaf).Round(time.Second))
+		pauses = append(pauses, time.Until(e.hint.deaf).Round(time.Second).String())
 		b.foretold(testID, "9", now.Add(time.Second))
 		b.want("serving")
 		e.hint.deaf = time.Time{}
 		now = now.Add(time.Millisecond)
 	}
-	want := []time.Duration{10, 20, 40, 80, 160, 320, 600, 600, 600}
-	for n := range want {
-		want[n] *= time.Second
-	}
+	want := []string{"10s", "20s", "40s", "1m20s", "2m40s", "5m20s", "10m0s", "10m0s", "10m0s"}
 	if diff := cmp.Diff(want, pauses); diff != "" {
 		t.Errorf("nothing is believed for (-want +got):\n%s", diff)
 	}
@@ -250,6 +247,36 @@ func TestForetoldKillOfOneThatEnded(t *testing.T) {
 	b.confirm = 0
 	b.look()(started(-60), nil)
 	b.want("draining")
+}
+
+// An engine that takes long to say that the container runs has as long again
+// for its event, once.
+func TestForetoldKillByABusyEngine(t *testing.T) {
+	b := hinted(t, time.Minute)
+	now := time.Now()
+	h := hint{number: 9, kill: kill{at: now, here: now, early: true}}
+	const confirm = 500 * time.Millisecond
+	over := func(what string, took, after, want time.Duration) {
+		t.Helper()
+		h.hearOut(took, confirm, now.Add(after))
+		if got := h.over(confirm).Sub(now); got != want {
+			t.Errorf("%s: over after %s, want %s", what, got, want)
+		}
+	}
+	over("a look before its end", time.Second, 400*time.Millisecond, confirm)
+	over("a quick look", time.Millisecond, 501*time.Millisecond, confirm)
+	over("a slow look", 300*time.Millisecond, 800*time.Millisecond, 1100*time.Millisecond)
+	over("another one", 300*time.Millisecond, 1400*time.Millisecond, 1100*time.Millisecond)
+
+	b.foretold(testID, "9", now)
+	done := b.look()
+	e := b.entries[testID]
+	e.asked, b.confirm = e.asked.Add(-time.Hour), time.Nanosecond
+	e.hint.here = e.hint.here.Add(-time.Hour)
+	done(started(-60), nil)
+	if e.hint.until.IsZero() {
+		t.Error("a look that took an hour is taken for a quick one")
+	}
 }
 
 // An older event, which comes late, is of another kill.

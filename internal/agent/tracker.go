@@ -74,6 +74,8 @@ type entry struct {
 	init *initProcess
 	// ended is the start of a run whose process is known to have ended.
 	ended time.Time
+	// asked is when the last look at the container began.
+	asked time.Time
 	// observed is the time of the first event since the last inspect.
 	observed time.Time
 	// failures counts the inspects that failed in a row.
@@ -170,6 +172,7 @@ func (t *tracker) begin(id string) (e *entry, observed time.Time) {
 		return nil, time.Time{}
 	}
 	observed, e.observed = e.observed, time.Time{}
+	e.asked = time.Now()
 	return e, observed
 }
 
@@ -238,7 +241,9 @@ func (t *tracker) apply(id string, e *entry, d *decision, observed time.Time) {
 		t.unpublish(id, e)
 		return
 	}
-	d.instance.Draining = t.draining(id, e, time.Now())
+	now := time.Now()
+	e.hint.hearOut(now.Sub(e.asked), t.confirm, now)
+	d.instance.Draining = t.draining(id, e, now)
 	if observed.IsZero() {
 		observed = time.Now()
 	}

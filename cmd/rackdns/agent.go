@@ -16,12 +16,14 @@ import (
 // nodeFlags say what this host is, for those commands that run an agent.
 type nodeFlags struct {
 	docker, node, hostAddress string
+	imageLabels               bool
 }
 
 func (f *nodeFlags) add(flags *pflag.FlagSet, docker string) {
 	flags.StringVar(&f.docker, "docker", "", docker)
 	flags.StringVar(&f.node, "node", "", "name of this host (default the host's own)")
 	flags.StringVar(&f.hostAddress, "host-address", "", "address of this host for others (default that of the default route)")
+	flags.BoolVar(&f.imageLabels, "image-labels", false, "have all labels of images count, not only those of ports, health and tags")
 }
 
 // config returns what the flags say, checked.
@@ -37,7 +39,7 @@ func (f *nodeFlags) config() (agent.Config, error) {
 	if err := checkDocker(f.docker); err != nil {
 		return agent.Config{}, err
 	}
-	return agent.Config{DockerHost: f.docker, Node: node, HostAddress: ip, Version: version}, nil
+	return agent.Config{DockerHost: f.docker, Node: node, HostAddress: ip, Version: version, ImageLabels: f.imageLabels}, nil
 }
 
 // checkDocker checks the address of an engine, which may be empty.

@@ -11,38 +11,48 @@ import (
 	"github.com/rackdns/rackdns/internal/registry"
 )
 
-// draft is what an agent would register, and what not.
-type draft struct {
-	Instances []*registry.Instance `json:"instances"`
-	LeftOut   []agent.Refusal      `json:"left_out"`
-}
-
 // dryRun prints what the agent would register.
 func dryRun(ctx context.Context, cfg agent.Config, w io.Writer, out output) error {
-	instances, refusals, err := agent.Plan(ctx, cfg)
+	draft, err := agent.Plan(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	if out.json {
-		// Empty lists, rather than none.
-		return printJSON(w, draft{append([]*registry.Instance{}, instances...), append([]agent.Refusal{}, refusals...)})
+		return printJSON(w, draft)
 	}
-	var in, left table
+	var in, left, remarks table
 	in.add("INSTANCE", "NAME", "SERVING", "PORTS", "NETWORKS")
-	for _, i := range instances {
+	for _, i := range draft.Instances {
 		in.add(i.ID, i.Service+"."+i.Namespace, yesNo(i.Serving()), ports(i), networks(i))
 	}
-	if err := in.print(w, ""); err != nil || len(refusals) == 0 {
+	if err := in.print(w, ""); err != nil {
 		return err
 	}
 	left.add("LEFT OUT", "CONTAINER", "REASON", "WHY")
-	for _, r := range refusals {
+	for _, r := range draft.LeftOut {
 		left.add(r.ID, orDash(r.Container), string(r.Reason), oneLine(r.Detail))
 	}
+	remarks.add("REMARK ON", "CONTAINER", "WHAT DOESN'T COUNT")
+	for _, r := range draft.Remarks {
+		remarks.add(r.ID, orDash(r.Container), oneLine(r.What))
+	}
+	if len(draft.LeftOut) > 0 {
+		if err := printBelow(w, &left); err != nil {
+			return err
+		}
+	}
+	if len(draft.Remarks) > 0 {
+		return printBelow(w, &remarks)
+	}
+	return nil
+}
+
+// printBelow prints a table below another one.
+func printBelow(w io.Writer, t *table) error {
 	if _, err := fmt.Fprintln(w); err != nil {
 		return err
 	}
-	return left.print(w, "")
+	return t.print(w, "")
 }
 
 func yesNo(b bool) string {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -24,7 +25,10 @@ func servicesCommand() *cobra.Command {
 
 PORTS are those of the containers, on both sides of the colon, since a name
 leads to the containers themselves. A service without a port has no DOMAIN and
-comes last: it is there, but nothing can connect to it.`,
+comes last: it is there, but nothing can connect to it.
+
+Of several apps that claim one namespace the one that had it first keeps it while
+any of it lives; what the others claim in vain is said on standard error.`,
 		Example: `  rackdns services shop
   rackdns services shop | sed -n 2p | awk '{print $2}'
   rackdns services -o json`,
@@ -49,7 +53,10 @@ comes last: it is there, but nothing can connect to it.`,
 			if out.json {
 				return printJSON(cmd.OutOrStdout(), all)
 			}
-			return printServices(cmd.OutOrStdout(), all, len(args) == 0)
+			if err := printServices(cmd.OutOrStdout(), all, len(args) == 0); err != nil {
+				return err
+			}
+			return printClashes(cmd.ErrOrStderr(), s.Clashes(), apps)
 		},
 	}
 	cmd.ValidArgsFunction = completeApps(&reg.registryFlags, 1)
@@ -80,6 +87,24 @@ func printServices(w io.Writer, all []convox.Service, withApp bool) error {
 		row(v.App, v.Name, v.Domain, strings.Join(ports, " "))
 	}
 	return t.print(w, "")
+}
+
+// printClashes says which namespaces apps claim in vain, as far as they concern
+// one of these apps.
+func printClashes(w io.Writer, all []index.Clash, apps []*index.App) error {
+	concerns := func(c index.Clash) bool {
+		return slices.ContainsFunc(apps, func(a *index.App) bool { return a.Name == c.Winner || slices.Contains(c.Apps, a.Name) })
+	}
+	for _, c := range all {
+		if !concerns(c) {
+			continue
+		}
+		_, err := fmt.Fprintf(w, "namespace %s: app %s holds it, claimed in vain by %s: give them another one\n", c.Namespace, c.Winner, strings.Join(c.Apps, ", "))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // oneApp checks that there is one argument at most.

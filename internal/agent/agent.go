@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rackdns/rackdns/internal/dockerclient"
+	"github.com/rackdns/rackdns/internal/lasting"
 	"github.com/rackdns/rackdns/internal/registry"
 )
 
@@ -60,6 +61,9 @@ type Config struct {
 	// DrainGrace is how long beyond its stop timeout a container may take to
 	// die of its stop signal, before it counts as having survived it.
 	DrainGrace time.Duration
+	// ImageLabels has the labels and variables of images count like those of
+	// containers. Without it they do for ports, health and tags alone.
+	ImageLabels bool
 	// Workers is how many containers are looked at at once.
 	Workers int
 	Logger  *slog.Logger
@@ -90,6 +94,10 @@ type Agent struct {
 	engineID  string
 	tracker   *tracker
 	inspector *inspector
+
+	// down is that the engine is out of reach, foreign that it is another one,
+	// unheard that kills are not heard of before they are done.
+	down, foreign, unheard *lasting.Trouble
 
 	// runtimes hears of kills before they are done; nil if it can't.
 	runtimes *runtimeWatch
@@ -152,6 +160,9 @@ func newAgent(cfg Config) (*Agent, error) {
 		queue:   newQueue(cfg.Workers),
 		ready:   make(chan struct{}),
 		waiting: make(chan struct{}),
+		down:    lasting.New(cfg.Logger),
+		foreign: lasting.New(cfg.Logger),
+		unheard: lasting.New(cfg.Logger),
 	}, nil
 }
 
@@ -211,7 +222,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	pub := a.newPublisher(node)
 	a.tracker = newTracker(a.queue, pub, a.log, a.cfg.DrainGrace)
 	a.tracker.ready = a.ready
-	a.inspector = newInspector(a.engine)
+	a.inspector = newInspector(a.engine, a.cfg.ImageLabels)
 	if a.runtimes, err = newRuntimeWatch(); err != nil {
 		a.log.Debug("kills are known when the engine tells of them, and not before", "error", err)
 	}
@@ -242,21 +253,20 @@ func (a *Agent) Run(ctx context.Context) error {
 // node.
 func (a *Agent) meet(ctx context.Context) (registry.Node, error) {
 	retry := newRetry()
-	for down := false; ; down = true {
+	for first := true; ; first = false {
 		node, err := a.introduce(ctx)
 		var wrong *insideError
 		switch {
 		case err == nil:
-			if down {
-				a.log.Info("the Docker Engine is there")
-			}
+			a.down.Over("the Docker Engine is there")
 			return node, nil
 		case errors.As(err, &wrong), errors.Is(err, errNoAddress):
 			return node, err
 		case ctx.Err() != nil:
 			return node, nil
-		case !down:
-			a.log.Warn("can't reach the Docker Engine, and keep trying", "error", err)
+		}
+		a.down.Note("can't reach the Docker Engine, and keep trying", err)
+		if first {
 			close(a.waiting)
 		}
 		wait(ctx, retry.NextBackOff())

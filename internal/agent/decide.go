@@ -28,12 +28,13 @@ const (
 	ReasonInvalid     Reason = "invalid"
 	ReasonNotRunning  Reason = "not-running"
 	ReasonInspect     Reason = "inspect"
+	ReasonImage       Reason = "image"
 )
 
 // reasons are all of them but ReasonNotRunning, which is no news.
 var reasons = []Reason{
 	ReasonIgnored, ReasonOneOff, ReasonProcessType, ReasonName, ReasonNoNetwork,
-	ReasonJoined, ReasonTooLarge, ReasonInvalid, ReasonInspect,
+	ReasonJoined, ReasonTooLarge, ReasonInvalid, ReasonInspect, ReasonImage,
 }
 
 // meant reports whether somebody wants it so, as opposed to a mistake.
@@ -105,6 +106,16 @@ func decide(f *facts, h home) *decision {
 	if !f.running() {
 		d.refuse(ReasonNotRunning, "its state is %q", f.status)
 		return d
+	}
+	if f.imageGone {
+		// To take its labels for its own would let in any image that was removed
+		// soon enough; without them it had a name that nobody asked for.
+		d.refuse(ReasonImage, "its image %s is gone, so that the container's labels can't be told from the image's: "+
+			"create it anew from an image that is there, or let all labels count, see --image-labels", registry.Quote(f.imageID))
+		return d
+	}
+	for _, source := range f.disowned {
+		d.note("%s: comes from the image, or says just what the image says, and doesn't count; see --image-labels", source)
 	}
 	if d.leftOut() {
 		return d

@@ -5,7 +5,9 @@ import (
 	"sync"
 
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/client"
 )
 
 // redialer is an engine whose client is made anew for every stream of events:
@@ -68,4 +70,13 @@ func (r *redialer) NetworkInspect(ctx context.Context, id string, o network.Insp
 		return network.Inspect{}, err
 	}
 	return e.NetworkInspect(ctx, id, o)
+}
+
+// ImageInspect asks the present client.
+func (r *redialer) ImageInspect(ctx context.Context, id string, o ...client.ImageInspectOption) (image.InspectResponse, error) {
+	e, err := r.get()
+	if err != nil {
+		return image.InspectResponse{}, err
+	}
+	return e.ImageInspect(ctx, id, o...)
 }

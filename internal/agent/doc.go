@@ -24,6 +24,14 @@
 // instance drain (foretold.go), as a rule before its process gets the signal:
 // nothing waits for it. Should the runtime fail, the container has survived.
 //
+// What is heard so is a hint: a root process on the host, in a container with
+// the host's process IDs too, can make it up. If neither the engine tells of the
+// kill within 500 ms, by its event or by an inspect that waits for it to be
+// done, nor the process ends, the instance serves again, and for ten seconds,
+// doubling to ten minutes while no kill comes, nothing more is believed of it
+// ahead of the engine. rackdns_agent_kills_unconfirmed_total counts those,
+// rackdns_agent_kill_foretold_lead_seconds says how early the others were.
+//
 // This takes CAP_SYS_ADMIN (fanotify) and the runtime's file, as root has on the
 // engine's host, and counts only for runtimes that a shim of containerd's has
 // started as root. Else the engine's events tell, which come soon enough for all
@@ -67,6 +75,35 @@
 // to convox.app and means nothing for an app that rackdns.app put in its place.
 // An empty value counts as absent. Underscores become dashes, capitals small
 // letters; what is then not a DNS label refuses the container.
+//
+// # What comes from the image
+//
+// An inspect merges the labels and variables of a container with its image's,
+// and whoever builds an image is not always who decides what it is called. So
+// what comes from the image counts for ports (rackdns.port.*,
+// SERVICE_<port>_NAME and _IGNORE), health (rackdns.health) and tags
+// (rackdns.tags.*, SERVICE_TAGS) alone, unless --image-labels lets all of it
+// count. Identity, weight, priority and address, links, connect and resources,
+// and what leaves a container out, are the container's own to say: also
+// rackdns.ignore, for an image that was made of a container (docker commit)
+// has all labels of that. rackdns.up.* never counts.
+//
+// The agent asks the engine for the image, once each, and only where there is a
+// label of which it matters (image.go). A label with the image's value is the
+// image's, though it may have been given again; the log, `rackdns explain` and
+// `--dry-run` say so. But Compose labels the images that it builds like their
+// containers: the labels that it, Swarm or `rackdns up` always set themselves
+// count where they have set a label that no image has. If the image is gone
+// and was not known before, so that nothing can be told, the container is
+// refused: its labels would let in any image that was removed soon enough, and
+// without them it had a name that nobody asked for.
+//
+// # Namespaces
+//
+// Which of several apps has a namespace is for the index to say. For that an
+// instance tells since when its app has had it on this node, if that is before
+// its own start: namespaceSince in the registry. The registry's publisher adds
+// it; no label sets it.
 //
 // # Left out
 //

@@ -37,6 +37,8 @@ func eventFilters() filters.Args {
 // this host's.
 type kill struct {
 	at, here time.Time
+	// early says that it is a hint: see foretold.go.
+	early bool
 }
 
 // event takes in one event. It only ever touches memory: an engine drops the
@@ -142,6 +144,7 @@ func (t *tracker) killed(id, signal string, at time.Time) {
 	if e.kills[n].at.Before(at) {
 		e.kills[n] = k
 	}
+	e.hint.confirm(n, at)
 	if e.instance != nil && t.draining(id, e, now) {
 		t.drain(e, at)
 	}
@@ -163,6 +166,18 @@ func (t *tracker) draining(id string, e *entry, now time.Time) bool {
 		return true
 	}
 	last := e.stopping()
+	if last.early {
+		if left := e.hint.over(t.confirm).Sub(now); left > 0 {
+			t.queue.addAfter(id, hot, left)
+			return true
+		}
+		if e.init != nil && e.init.ended() {
+			// Whoever waits for that hasn't had its turn yet.
+			return true
+		}
+		t.disbelieve(id, e, now)
+		last = e.stopping()
+	}
 	if last.at.IsZero() {
 		return false
 	}
@@ -181,9 +196,16 @@ func (t *tracker) draining(id string, e *entry, now time.Time) bool {
 func (e *entry) stopping() kill {
 	var last kill
 	for _, n := range []int{e.facts.stopSignal, int(unix.SIGKILL)} {
-		if k := e.kills[n]; k.at.After(last.at) && k.at.After(e.facts.started) && k.at.After(e.survived) {
+		k := e.kills[n]
+		if e.hint.number == n && e.hint.at.After(k.at) {
+			k = e.hint.kill
+		}
+		if k.at.After(last.at) && k.at.After(e.facts.started) && k.at.After(e.survived) {
 			last = k
 		}
 	}
 	return last
 }
+
+// endsBy reports whether a signal is to end the container.
+func (f *facts) endsBy(n int) bool { return n == f.stopSignal || n == int(unix.SIGKILL) }

@@ -52,7 +52,7 @@ func Explain(ctx context.Context, cfg Config, nameOrID string) (Explanation, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	f, err := newInspector(e).inspect(ctx, nameOrID)
+	f, err := newInspector(e, cfg.ImageLabels).inspect(ctx, nameOrID)
 	switch {
 	case cerrdefs.IsNotFound(err):
 		return Explanation{}, fmt.Errorf("container %s: there is none of that name or ID on this engine; `docker ps -a` lists them", registry.Quote(nameOrID))

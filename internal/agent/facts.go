@@ -29,13 +29,21 @@ const (
 // facts is what an inspect says of a container, as far as it matters here.
 type facts struct {
 	id, name, image string
-	status          string
-	started         time.Time
-	health          string
-	labels          map[string]string
+	// imageID is the image as it was when the container was created.
+	imageID string
+	status  string
+	started time.Time
+	health  string
+	labels  map[string]string
 	// env holds only registrator's variables: the others are none of our
 	// business and may be secret.
-	env         map[string]string
+	env map[string]string
+	// disowned are labels and variables that are not in these, since they come
+	// from the image; fromImage are those that come from it and are, as far as
+	// that matters. imageGone says that this can't be told.
+	disowned    []string
+	fromImage   map[string]bool
+	imageGone   bool
 	stopSignal  int
 	stopTimeout time.Duration
 	// pid is the container's first process, in the engine's PID namespace, and
@@ -98,6 +106,7 @@ func readFacts(c container.InspectResponse) (*facts, error) {
 		id:          c.ID,
 		name:        strings.TrimPrefix(c.Name, "/"),
 		image:       c.Config.Image,
+		imageID:     c.Image,
 		status:      c.State.Status,
 		labels:      c.Config.Labels,
 		env:         registratorEnv(c.Config.Env),

@@ -1,11 +1,15 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/docker/docker/api/types/events"
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 )
 
@@ -119,37 +123,202 @@ func TestForetoldKill(t *testing.T) {
 	b.want("gone")
 }
 
-// A runtime that fails kills nobody, and the engine tells of no kill.
-func TestForetoldKillThatDoesNotCome(t *testing.T) {
-	t.Parallel()
+// hinted returns a bench whose container serves, with how long a hint counts.
+func hinted(t *testing.T, confirm time.Duration) *bench {
+	t.Helper()
 	b := newBench(t)
-	b.grace = 50 * time.Millisecond
-	brief := func() *facts {
-		return plain(func(f *facts) { f.started, f.stopTimeout = at(-60), 50*time.Millisecond })
-	}
+	b.confirm = confirm
 	b.on("start", -60)
-	b.look()(brief(), nil)
+	b.look()(started(-60), nil)
 	id, _ := b.queue.get(t.Context())
 	b.queue.done(id, false)
-	b.foretold(testID, "9", time.Now())
-	b.want("draining")
+	b.want("serving")
+	return b
+}
+
+// again waits until the container is to be looked at again, and takes it.
+func (b *bench) again(t *testing.T) {
+	t.Helper()
 	eventually(t, "another look", func() string {
 		if !b.waiting() {
 			return "it isn't to be looked at again"
 		}
 		return ""
 	})
-	b.look()(brief(), nil)
-	b.want("serving")
+	id, _ := b.queue.get(t.Context())
+	b.queue.done(id, false)
+}
+
+func counter(c prometheus.Counter) float64 {
+	var m dto.Metric
+	_ = c.Write(&m)
+	return m.GetCounter().GetValue()
+}
+
+// A runtime that fails kills nobody, and the engine tells of no kill; nor of one
+// that somebody made up, over and over.
+func TestForetoldKillThatDoesNotCome(t *testing.T) {
+	for name, look := range map[string]func(b *bench){
+		"the engine says that it runs": func(b *bench) { b.look()(started(-60), nil) },
+		"the engine says nothing":      func(b *bench) { b.look()(nil, errors.New("busy")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := hinted(t, 50*time.Millisecond)
+			before, ignored := counter(unconfirmedKills), counter(unbelievedKills)
+			b.foretold(testID, "9", time.Now())
+			b.want("draining")
+			b.again(t)
+			// One more before it is undone doesn't make it last.
+			b.foretold(testID, "15", time.Now())
+			look(b)
+			b.want("serving")
+			b.foretold(testID, "9", time.Now())
+			b.want("serving")
+			if counter(unconfirmedKills) == before || counter(unbelievedKills) == ignored {
+				t.Error("it isn't counted")
+			}
+			// The engine's own word is believed at any time, and ends the doubts.
+			b.on("kill", 1, "signal", "9")
+			b.want("draining")
+		})
+	}
+}
+
+func TestForetoldKillsAreDoubtedLonger(t *testing.T) {
+	b := hinted(t, time.Nanosecond)
+	e := b.entries[testID]
+	now := time.Now()
+	var pauses []string
+	for range 9 {
+		b.foretold(testID, "9", now)
+		b.look()(started(-60), nil)
+		b.want("serving")
+		pauses = append(pauses, time.Until(e.hint.deaf).Round(time.Second).String())
+		b.foretold(testID, "9", now.Add(time.Second))
+		b.want("serving")
+		e.hint.deaf = time.Time{}
+		now = now.Add(time.Millisecond)
+	}
+	want := []string{"10s", "20s", "40s", "1m20s", "2m40s", "5m20s", "10m0s", "10m0s", "10m0s"}
+	if diff := cmp.Diff(want, pauses); diff != "" {
+		t.Errorf("nothing is believed for (-want +got):\n%s", diff)
+	}
+	b.confirm = time.Minute
+	now = time.Now()
+	b.foretold(testID, "9", now)
+	b.want("draining")
+	b.event(killEvent(now.Add(time.Millisecond), "9"))
+	b.want("draining")
+	if e.hint != (hint{}) {
+		t.Errorf("after one that came: %+v", e.hint)
+	}
+}
+
+func killEvent(at time.Time, signal string) events.Message {
+	m := events.Message{Type: events.ContainerEventType, Action: events.ActionKill, TimeNano: at.UnixNano()}
+	m.Actor = events.Actor{ID: testID, Attributes: map[string]string{"signal": signal}}
+	return m
+}
+
+// A container that is being stopped doesn't serve again because a hint of
+// another signal came to nothing.
+func TestForetoldKillOfOneThatIsStopped(t *testing.T) {
+	b := hinted(t, 50*time.Millisecond)
+	now := time.Now()
+	b.event(killEvent(now, "15"))
+	b.want("draining")
+	b.foretold(testID, "9", now.Add(time.Millisecond))
+	within(t, patience, "end of the hint", func() string {
+		b.look()(started(-60), nil)
+		b.want("draining")
+		if b.entries[testID].hint.doubts == 0 {
+			return "it is believed"
+		}
+		return ""
+	})
+}
+
+// The end of the process confirms, whatever the engine says.
+func TestForetoldKillOfOneThatEnded(t *testing.T) {
+	b := hinted(t, time.Minute)
+	b.foretold(testID, "9", time.Now())
+	b.want("draining")
+	b.entries[testID].ended = b.entries[testID].facts.started
+	b.confirm = 0
+	b.look()(started(-60), nil)
+	b.want("draining")
+}
+
+// An engine that takes long to say that the container runs has as long again
+// for its event, once.
+func TestForetoldKillByABusyEngine(t *testing.T) {
+	b := hinted(t, time.Minute)
+	now := time.Now()
+	h := hint{number: 9, kill: kill{at: now, here: now, early: true}}
+	const confirm = 500 * time.Millisecond
+	over := func(what string, took, after, want time.Duration) {
+		t.Helper()
+		h.hearOut(took, confirm, now.Add(after))
+		if got := h.over(confirm).Sub(now); got != want {
+			t.Errorf("%s: over after %s, want %s", what, got, want)
+		}
+	}
+	over("a look before its end", time.Second, 400*time.Millisecond, confirm)
+	over("a quick look", time.Millisecond, 501*time.Millisecond, confirm)
+	over("a slow look", 300*time.Millisecond, 800*time.Millisecond, 1100*time.Millisecond)
+	over("another one", 300*time.Millisecond, 1400*time.Millisecond, 1100*time.Millisecond)
+
+	b.foretold(testID, "9", now)
+	done := b.look()
+	e := b.entries[testID]
+	e.asked, b.confirm = e.asked.Add(-time.Hour), time.Nanosecond
+	e.hint.here = e.hint.here.Add(-time.Hour)
+	done(started(-60), nil)
+	if e.hint.until.IsZero() {
+		t.Error("a look that took an hour is taken for a quick one")
+	}
+}
+
+// An older event, which comes late, is of another kill.
+func TestForetoldKillAndAnOlderOne(t *testing.T) {
+	b := hinted(t, time.Minute)
+	now := time.Now()
+	b.foretold(testID, "9", now)
+	b.event(killEvent(now.Add(-time.Second), "9"))
+	if b.entries[testID].hint.number == 0 {
+		t.Error("an event from before confirms it")
+	}
+}
+
+// An engine that does kill confirms in time, and one that doesn't has its
+// container back.
+func TestForetoldKillOnARealEngine(t *testing.T) {
+	r := docker(t)
+	a, rec := r.agent(t, nil)
+	id := r.run(t, spec{name: "foretold"})
+	waitFor(t, rec, id, "start", serving)
+	a.tracker.foretold(id, "SIGKILL", time.Now())
+	waitFor(t, rec, id, "hint", silent)
+	waitFor(t, rec, id, "end of the hint", serving)
+	a.tracker.foretold(id, "SIGKILL", time.Now())
+	if !serving(rec.get(id)) {
+		t.Errorf("a second hint is believed: %+v", rec.get(id))
+	}
+	r.kill(t, id, "SIGKILL")
+	waitFor(t, rec, id, "kill", gone)
+	wantStory(t, rec, id, "serving", "draining", "serving", "draining", "remove")
 }
 
 func TestForetoldKillOfAnotherRun(t *testing.T) {
 	b := newBench(t)
 	b.on("start", -60)
 	b.look()(started(-60), nil)
-	b.foretold(testID, "15", at(-1))
+	b.foretold(testID, "15", at(-0.1))
 	b.want("draining")
 	b.listed([]string{testID}, at(0))
-	b.look()(started(-0.5), nil)
+	b.look()(started(-0.05), nil)
 	b.want("serving")
+	// And that one may be killed, too.
+	b.foretold(testID, "15", at(0))
+	b.want("draining")
 }

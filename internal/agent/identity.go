@@ -123,6 +123,10 @@ func (d *decision) registratorName(ports []registry.Port) candidate {
 		}
 	}
 	v, source := d.registrator(fmt.Sprintf("SERVICE_%d_NAME", number))
+	if d.facts.fromImage[source] {
+		// An image may name its port, but not the service.
+		return candidate{}
+	}
 	return candidate{v, source, fromRegistrator}
 }
 

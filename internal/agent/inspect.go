@@ -19,6 +19,7 @@ import (
 type looker interface {
 	ContainerInspect(ctx context.Context, id string) (container.InspectResponse, error)
 	NetworkInspect(ctx context.Context, id string, o network.InspectOptions) (network.Inspect, error)
+	imageAPI
 }
 
 // engine is what the agent needs of a Docker Engine.
@@ -38,20 +39,37 @@ const maxJoined = 4
 // inspector asks the engine for the facts of containers.
 type inspector struct {
 	engine looker
+	images images
+	// imageLabels says that all labels of images count.
+	imageLabels bool
 
 	mu sync.Mutex
 	// scopes caches the scope of networks by their ID; it never changes.
 	scopes map[string]string
 }
 
-func newInspector(e looker) *inspector {
-	return &inspector{engine: e, scopes: map[string]string{}}
+func newInspector(e looker, imageLabels bool) *inspector {
+	return &inspector{
+		engine:      e,
+		images:      images{engine: e, known: map[string]*imageConfig{}},
+		imageLabels: imageLabels,
+		scopes:      map[string]string{},
+	}
 }
 
 // inspect returns the facts of a container, given by ID or name, and of those
 // whose network it shares.
 func (in *inspector) inspect(ctx context.Context, ref string) (*facts, error) {
-	return in.follow(ctx, ref, maxJoined)
+	f, err := in.follow(ctx, ref, maxJoined)
+	if err != nil || !f.running() || !f.inherits(in.imageLabels) {
+		return f, err
+	}
+	c, err := in.images.get(ctx, f.imageID)
+	if err != nil {
+		return nil, fmt.Errorf("container %s: %w", registry.Quote(ref), err)
+	}
+	f.disown(c, in.imageLabels)
+	return f, nil
 }
 
 func (in *inspector) follow(ctx context.Context, ref string, depth int) (*facts, error) {

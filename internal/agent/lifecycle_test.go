@@ -365,18 +365,18 @@ func TestHostileNeighbours(t *testing.T) {
 		}
 	}
 	wantStory(t, rec, good, "serving")
-	instances, refusals, err := Plan(t.Context(), Config{DockerHost: r.host, HostAddress: testHost, Node: "node-1"})
+	plan, err := Plan(t.Context(), Config{DockerHost: r.host, HostAddress: testHost, Node: "node-1"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, id := range bad {
-		if !slices.ContainsFunc(refusals, func(r Refusal) bool { return r.ID == shortID(id) && r.Detail != "" }) {
+		if !slices.ContainsFunc(plan.LeftOut, func(r Refusal) bool { return r.ID == shortID(id) && r.Detail != "" }) {
 			t.Errorf("the plan doesn't refuse %s", shortID(id))
 		}
 	}
 	for _, id := range []string{good, crowd, last} {
-		n := slices.IndexFunc(instances, func(i *registry.Instance) bool { return i.ID == shortID(id) })
-		if n < 0 || !sameInstance(instances[n], rec.get(id)) {
+		n := slices.IndexFunc(plan.Instances, func(i *registry.Instance) bool { return i.ID == shortID(id) })
+		if n < 0 || !sameInstance(plan.Instances[n], rec.get(id)) {
 			t.Errorf("the plan is not what was done for %s", shortID(id))
 		}
 	}

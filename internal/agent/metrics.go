@@ -26,6 +26,19 @@ var (
 		Name: "rackdns_agent_kills_foretold_total",
 		Help: "Instances that drain since a kill was heard of before the engine told of it.",
 	})
+	foretoldSeconds = promauto.NewHistogram(prometheus.HistogramOpts{
+		Name:    "rackdns_agent_kill_foretold_lead_seconds",
+		Help:    "How long before the engine's own time of a kill it was heard of.",
+		Buckets: prometheus.ExponentialBuckets(0.001, 2, 12),
+	})
+	unconfirmedKills = promauto.NewCounter(prometheus.CounterOpts{
+		Name: "rackdns_agent_kills_unconfirmed_total",
+		Help: "Kills that were heard of and that the engine told nothing of: the instance serves again. Alert on more than a few, somebody may be making them up.",
+	})
+	unbelievedKills = promauto.NewCounter(prometheus.CounterOpts{
+		Name: "rackdns_agent_kills_unbelieved_total",
+		Help: "Kills that were heard of and ignored, since ones before them of the same container did not come.",
+	})
 	lastList = promauto.NewGauge(prometheus.GaugeOpts{
 		Name: "rackdns_agent_last_list_timestamp_seconds",
 		Help: "When the engine last listed all containers. Alert when it is minutes old.",

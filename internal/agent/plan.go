@@ -14,71 +14,93 @@ import (
 	"github.com/rackdns/rackdns/internal/registry"
 )
 
-// Plan returns what an agent with this configuration would write now, and what
-// it would not, each by ID. It writes nothing.
-func Plan(ctx context.Context, cfg Config) ([]*registry.Instance, []Refusal, error) {
+// Remark is something that doesn't count, such as a label, of a container that
+// is registered or not.
+type Remark struct {
+	ID        string `json:"id"`
+	Container string `json:"container"`
+	What      string `json:"what"`
+}
+
+// Draft is what an agent would write and what not, each by ID.
+type Draft struct {
+	Instances []*registry.Instance `json:"instances"`
+	LeftOut   []Refusal            `json:"left_out"`
+	Remarks   []Remark             `json:"remarks"`
+}
+
+// Plan returns what an agent with this configuration would write now. It writes
+// nothing.
+func Plan(ctx context.Context, cfg Config) (*Draft, error) {
 	a, err := newAgent(cfg)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer a.engine.close()
 	e, err := a.engine.renew()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if _, err := a.locate(ctx, e); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	summaries, err := e.ContainerList(ctx, container.ListOptions{})
 	if err != nil {
-		return nil, nil, fmt.Errorf("list containers: %w", err)
+		return nil, fmt.Errorf("list containers: %w", err)
 	}
 	var (
-		mu        sync.Mutex
-		instances []*registry.Instance
-		refusals  []Refusal
+		mu sync.Mutex
+		// Empty lists, rather than none.
+		all = &Draft{[]*registry.Instance{}, []Refusal{}, []Remark{}}
 	)
-	in := newInspector(e)
+	in := newInspector(e, cfg.ImageLabels)
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(a.cfg.Workers)
 	for _, s := range summaries {
 		g.Go(func() error {
-			i, r := a.plan(gctx, in, s.ID)
+			one := a.plan(gctx, in, s.ID)
 			mu.Lock()
 			defer mu.Unlock()
-			if i != nil {
-				instances = append(instances, i)
-			}
-			if r != nil {
-				refusals = append(refusals, *r)
-			}
+			all.Instances = append(all.Instances, one.Instances...)
+			all.LeftOut = append(all.LeftOut, one.LeftOut...)
+			all.Remarks = append(all.Remarks, one.Remarks...)
 			return gctx.Err()
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	slices.SortFunc(instances, func(a, b *registry.Instance) int { return strings.Compare(a.ID, b.ID) })
-	slices.SortFunc(refusals, func(a, b Refusal) int { return strings.Compare(a.ID, b.ID) })
-	return instances, refusals, nil
+	slices.SortFunc(all.Instances, func(a, b *registry.Instance) int { return strings.Compare(a.ID, b.ID) })
+	slices.SortFunc(all.LeftOut, func(a, b Refusal) int { return strings.Compare(a.ID, b.ID) })
+	slices.SortStableFunc(all.Remarks, func(a, b Remark) int { return strings.Compare(a.ID, b.ID) })
+	return all, nil
 }
 
 // plan decides for one container. One that the engine can't be asked about is
 // a refusal: it fails no plan for the others.
-func (a *Agent) plan(ctx context.Context, in *inspector, id string) (*registry.Instance, *Refusal) {
+func (a *Agent) plan(ctx context.Context, in *inspector, id string) (one Draft) {
 	ctx, cancel := context.WithTimeout(ctx, a.cfg.InspectTimeout)
 	defer cancel()
 	f, err := in.inspect(ctx, id)
 	switch {
 	case cerrdefs.IsNotFound(err):
-		return nil, nil
+		return one
 	case err != nil:
-		return nil, &Refusal{ID: shortID(id), Reason: ReasonInspect, Detail: err.Error()}
+		one.LeftOut = []Refusal{{ID: shortID(id), Reason: ReasonInspect, Detail: err.Error()}}
+		return one
 	}
 	d := decide(f, a.home)
-	if d.refusal != nil && d.refusal.Reason == ReasonNotRunning {
+	switch {
+	case d.refusal == nil:
+		one.Instances = []*registry.Instance{d.instance}
+	case d.refusal.Reason == ReasonNotRunning:
 		// It ended since it was listed.
-		return nil, nil
+		return one
+	default:
+		one.LeftOut = []Refusal{*d.refusal}
 	}
-	return d.instance, d.refusal
+	for _, r := range d.remarks() {
+		one.Remarks = append(one.Remarks, Remark{shortID(id), clean(f.name, maxText), r})
+	}
+	return one
 }

@@ -167,6 +167,17 @@ func (p *initProcess) runs(f *facts) bool {
 	return p.pid == f.pid && p.started.Equal(f.started)
 }
 
+// ended reports whether the process has. While it is watched that is known
+// before whoever waits for it is told.
+func (p *initProcess) ended() (ended bool) {
+	c, err := p.pidfd.SyscallConn()
+	if err != nil {
+		return false
+	}
+	_ = c.Control(func(fd uintptr) { ended = hasEnded(fd) })
+	return ended
+}
+
 // wait waits for the end of the process, and closes the pidfd. After an error,
 // such as that it was stopped, nothing is known of the process.
 func (p *initProcess) wait() error {

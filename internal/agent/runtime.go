@@ -240,15 +240,13 @@ func (a *Agent) listen(ctx context.Context) {
 	if a.runtimes == nil {
 		return
 	}
-	var once sync.Once
 	a.runtimes.run(ctx, func(argv []string) {
+		a.unheard.Over("kills are heard of before they are done again")
 		if id, signal, ok := killOf(argv); ok {
 			a.tracker.foretold(id, signal, time.Now())
 		}
 	}, func(err error) {
-		once.Do(func() {
-			a.log.Warn("can't hear of every kill before it is done: the engine's events tell of the others, and this is tried again", "error", err)
-		})
+		a.unheard.Note("can't hear of every kill before it is done: the engine's events tell of the others, and this is tried again", err)
 	})
 }
 

@@ -158,13 +158,13 @@ func (c *chaos) act(ctx context.Context, t *testing.T, d *daemon, name string) {
 func (d *daemon) settled(within time.Duration) (problem string) {
 	for deadline := time.Now().Add(within); ; {
 		ctx, cancel := context.WithDeadline(context.Background(), deadline)
-		_, refusals, err := Plan(ctx, planConfig(d))
+		plan, err := Plan(ctx, planConfig(d))
 		cancel()
-		if err == nil && len(refusals) == 0 {
+		if err == nil && len(plan.LeftOut) == 0 {
 			return ""
 		}
 		if time.Now().After(deadline) {
-			return fmt.Sprintf("%v, %+v", err, refusals)
+			return fmt.Sprintf("%v, %+v", err, plan)
 		}
 		<-time.After(100 * time.Millisecond)
 	}
@@ -178,13 +178,13 @@ func planConfig(d *daemon) Config {
 // agent that starts now would register.
 func sameAsPlan(t *testing.T, d *daemon, rec *recorder) string {
 	t.Helper()
-	instances, refusals, err := Plan(context.Background(), planConfig(d))
-	if err != nil || len(refusals) > 0 {
-		t.Fatalf("plan: %v, %+v", err, refusals)
+	plan, err := Plan(context.Background(), planConfig(d))
+	if err != nil || len(plan.LeftOut) > 0 {
+		t.Fatalf("plan: %v, %+v", err, plan)
 	}
 	var wrong []string
 	want := map[string]*registry.Instance{}
-	for _, i := range instances {
+	for _, i := range plan.Instances {
 		want[i.ID] = i
 		if got := rec.get(i.ID); !sameInstance(got, i) {
 			wrong = append(wrong, fmt.Sprintf("%s is %+v, want %+v", i.ID, got, i))

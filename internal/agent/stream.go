@@ -23,7 +23,10 @@ const (
 	callTimeout = 30 * time.Second
 )
 
-var errStreamEnded = errors.New("the engine ended its stream of events")
+var (
+	errStreamEnded = errors.New("the engine ended its stream of events")
+	errOtherEngine = errors.New("it has another ID")
+)
 
 // newRetry waits a tenth of a second at first and a second at most: an engine
 // that is restarting is back within a few, and asking costs nothing.
@@ -39,13 +42,9 @@ func newRetry() *backoff.ExponentialBackOff {
 // follow keeps a stream of events open until ctx ends.
 func (a *Agent) follow(ctx context.Context) {
 	retry := newRetry()
-	down := false
 	for ctx.Err() == nil {
 		err := a.session(ctx, func() {
-			if down {
-				a.log.Info("the Docker Engine is back")
-			}
-			down = false
+			a.down.Over("the Docker Engine is back")
 			streamUp.Set(1)
 			retry.Reset()
 		})
@@ -54,17 +53,14 @@ func (a *Agent) follow(ctx context.Context) {
 		}
 		streamUp.Set(0)
 		reconnects.Inc()
-		if !down {
-			down = true
-			a.log.Warn("lost the Docker Engine: names of running containers stay as they are until it is back", "error", err)
-		}
+		a.down.Note("lost the Docker Engine: names of running containers stay as they are until it is back", err)
 		wait(ctx, retry.NextBackOff())
 	}
 	streamUp.Set(0)
 }
 
-// session lives as long as one stream of events. It calls up when the stream
-// is open and the engine has been listed.
+// session lives as long as one stream of events. It calls up whenever the
+// stream is open and the engine has been listed.
 func (a *Agent) session(ctx context.Context, up func()) error {
 	e, err := a.engine.renew()
 	if err != nil {
@@ -73,9 +69,6 @@ func (a *Agent) session(ctx context.Context, up func()) error {
 	info, err := a.info(ctx, e)
 	if err != nil {
 		return err
-	}
-	if info.ID != a.engineID {
-		a.log.Warn("another Docker Engine answers than before: restart the agent", "engine", info.ID, "before", a.engineID)
 	}
 	if a.runtimes != nil {
 		a.runtimes.follow(&info)
@@ -106,8 +99,22 @@ func (a *Agent) session(ctx context.Context, up func()) error {
 			}
 		}
 	})
-	g.Go(func() error { return a.listForever(ctx, e, up) })
+	g.Go(func() error {
+		return a.listForever(ctx, e, func() {
+			up()
+			a.noteEngine(info.ID)
+		})
+	})
 	return g.Wait()
+}
+
+// noteEngine says if the engine that answers is another one than before.
+func (a *Agent) noteEngine(id string) {
+	if id == a.engineID {
+		a.foreign.Over("the Docker Engine is the one from before again")
+		return
+	}
+	a.foreign.Note("another Docker Engine answers than before: restart the agent", errOtherEngine, "engine", id, "before", a.engineID)
 }
 
 // timestamp returns a time as the engine's API takes it.
@@ -115,17 +122,16 @@ func timestamp(t time.Time) string {
 	return fmt.Sprintf("%d.%09d", t.Unix(), t.Nanosecond())
 }
 
-// listForever lists all containers, at once and then from time to time. An
+// listForever lists all containers, at once and then from time to time, and
+// calls up each time. An
 // engine that can't be listed has to be connected to anew: the stream alone
 // doesn't tell a quiet engine from a dead one.
 func (a *Agent) listForever(ctx context.Context, e engine, up func()) error {
-	for first := true; ; first = false {
+	for {
 		if err := a.list(ctx, e); err != nil {
 			return err
 		}
-		if first {
-			up()
-		}
+		up()
 		// All nodes of a rack started at once shall not list at once for ever.
 		d := a.cfg.RelistInterval
 		wait(ctx, d-d/5+rand.N(2*d/5))

@@ -9,6 +9,7 @@ import (
 
 	"github.com/docker/docker/client"
 
+	"github.com/rackdns/rackdns/internal/lasting"
 	"github.com/rackdns/rackdns/internal/registry"
 )
 
@@ -32,6 +33,9 @@ type tracker struct {
 	// grace is how long, beyond its stop timeout, a container may take to die
 	// of its stop signal.
 	grace time.Duration
+	// confirm is how long the engine may take to tell of a kill that was heard
+	// of.
+	confirm time.Duration
 	// watching waits for the goroutines that wait for the ends of processes.
 	watching sync.WaitGroup
 
@@ -63,16 +67,22 @@ type entry struct {
 	refusal  *Refusal
 	// kills are the latest signals sent to the container, by number.
 	kills map[int]kill
+	hint  hint
 	// survived is the time of a signal that the container outlived.
 	survived time.Time
 	// init is the process of the container's run, nil if it isn't watched.
 	init *initProcess
 	// ended is the start of a run whose process is known to have ended.
 	ended time.Time
+	// asked is when the last look at the container began.
+	asked time.Time
 	// observed is the time of the first event since the last inspect.
 	observed time.Time
 	// failures counts the inspects that failed in a row.
 	failures int
+	// silent is that the engine doesn't say what the container is; nil if it
+	// always did.
+	silent *lasting.Trouble
 }
 
 func newTracker(q *queue, sink publisher, log *slog.Logger, grace time.Duration) *tracker {
@@ -81,6 +91,7 @@ func newTracker(q *queue, sink publisher, log *slog.Logger, grace time.Duration)
 		sink:    sink,
 		log:     log,
 		grace:   grace,
+		confirm: confirmWithin,
 		entries: map[string]*entry{},
 		joiners: map[string]map[string]bool{},
 		told:    map[string]string{},
@@ -161,6 +172,7 @@ func (t *tracker) begin(id string) (e *entry, observed time.Time) {
 		return nil, time.Time{}
 	}
 	observed, e.observed = e.observed, time.Time{}
+	e.asked = time.Now()
 	return e, observed
 }
 
@@ -185,13 +197,16 @@ func (t *tracker) failed(id string, e *entry, observed time.Time, err error) int
 		e.observed = observed
 	}
 	if t.entries[id] == e {
+		t.undo(id, e, time.Now())
 		if e.instance == nil {
 			t.refuse(e, &Refusal{ID: shortID(id), Reason: ReasonInspect, Detail: "the engine doesn't say what it is"})
 		}
 		// With the engine gone, all of them fail, and that is logged once.
-		if !client.IsErrConnectionFailed(err) && t.told[id] != string(ReasonInspect) {
-			t.told[id] = string(ReasonInspect)
-			t.log.Warn("can't inspect a container: what is registered of it stays, and it is tried again", "container", shortID(id), "error", err)
+		if !client.IsErrConnectionFailed(err) {
+			if e.silent == nil {
+				e.silent = lasting.New(t.log)
+			}
+			e.silent.Note("can't inspect a container: what is registered of it stays, and it is tried again", err, "container", shortID(id))
 		}
 	}
 	t.settle(id)
@@ -207,6 +222,9 @@ func (t *tracker) apply(id string, e *entry, d *decision, observed time.Time) {
 		return
 	}
 	e.failures = 0
+	if e.silent != nil {
+		e.silent.Over("a container can be inspected again", "container", shortID(id))
+	}
 	if !d.facts.running() {
 		t.drop(id)
 		return
@@ -223,7 +241,9 @@ func (t *tracker) apply(id string, e *entry, d *decision, observed time.Time) {
 		t.unpublish(id, e)
 		return
 	}
-	d.instance.Draining = t.draining(id, e, time.Now())
+	now := time.Now()
+	e.hint.hearOut(now.Sub(e.asked), t.confirm, now)
+	d.instance.Draining = t.draining(id, e, now)
 	if observed.IsZero() {
 		observed = time.Now()
 	}

@@ -65,11 +65,11 @@ func registeredBy(s *index.Snapshot, rack, engine string) (*registry.Node, error
 
 // instance returns what the index knows of a container, nil if nothing.
 func instance(s *index.Snapshot, app, service, id string) *index.Instance {
-	m := s.Lookup(service+"."+app, index.Stranger())
-	if m.Service == nil || m.Service.App() != app {
+	v := s.ServiceOf(app, service)
+	if v == nil {
 		return nil
 	}
-	for _, i := range m.Service.Instances() {
+	for _, i := range v.Instances() {
 		if i.ID() == shortID(id) {
 			return i
 		}

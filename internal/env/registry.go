@@ -134,7 +134,7 @@ func releaseOf(s *index.Snapshot, app, service string) string {
 }
 
 func instancesOf(s *index.Snapshot, app, service string) []*index.Instance {
-	if v := s.Lookup(service+"."+app, index.Stranger()).Service; v != nil {
+	if v := s.ServiceOf(app, service); v != nil {
 		return v.Instances()
 	}
 	return nil
@@ -177,16 +177,17 @@ func hostEndpoint(s *index.Snapshot, app, service string, port uint16) (netip.Ad
 		first   uint16
 		serving int
 	)
-	m := s.Lookup(service+"."+app, index.Stranger())
-	if m.Service != nil {
-		for _, i := range m.Service.Instances() {
+	var endpoints []index.Endpoint
+	if v := s.ServiceOf(app, service); v != nil {
+		endpoints = s.Endpoints(v, index.Stranger())
+		for _, i := range v.Instances() {
 			if i.Serving() {
 				serving++
 			}
 		}
 	}
-	for n := range m.Endpoints {
-		e := &m.Endpoints[n]
+	for n := range endpoints {
+		e := &endpoints[n]
 		at, ok := publishedAt(e, port)
 		if !ok || len(best) > 0 && e.Priority() > first {
 			continue

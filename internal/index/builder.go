@@ -89,6 +89,7 @@ func newBuilder(o Options, preserve time.Duration, layout registry.Layout, log *
 // copies first.
 func (b *builder) snapshot() *Snapshot {
 	b.settleResources()
+	b.settleNames()
 	s := &Snapshot{
 		rules:     b.rules,
 		services:  b.services,
@@ -97,6 +98,7 @@ func (b *builder) snapshot() *Snapshot {
 		addresses: b.addresses,
 		nodes:     b.nodes,
 		clashes:   b.clashList(),
+		displaced: b.displaced,
 		serial:    b.offset + b.serial,
 		revision:  b.revision,
 		invalid:   len(b.invalid),
@@ -155,7 +157,7 @@ func (b *builder) add(i *Instance) {
 	v := b.service(i.Service(), i.App())
 	at, _ := slices.BinarySearchFunc(v.instances, i, byID)
 	v.instances = slices.Insert(v.instances, at, i)
-	b.claim(i.Namespace(), i.App(), 1)
+	b.claimInstance(i, 1)
 	b.supply(i, true)
 }
 
@@ -173,7 +175,7 @@ func (b *builder) remove(i *Instance) {
 	if at := slices.Index(v.instances, i); at >= 0 {
 		v.instances = slices.Delete(v.instances, at, at+1)
 	}
-	b.claim(i.Namespace(), i.App(), -1)
+	b.claimInstance(i, -1)
 	b.supply(i, false)
 	b.prune(v)
 }
@@ -185,7 +187,7 @@ func (b *builder) app(name string) *App {
 	switch {
 	case !ok || a.Name != name:
 		a = &App{owner: b.owner, Name: name}
-		defer b.noteClash(name)
+		b.disputeOwn(name)
 	case a.owner == b.owner:
 		return a
 	default:
@@ -197,13 +199,12 @@ func (b *builder) app(name string) *App {
 	return a
 }
 
-// bind makes the app known by its name and by the namespaces it has won.
+// bind makes the app known by its name, and by the namespaces that it holds once
+// the names are settled.
 func (b *builder) bind(a *App) {
 	b.apps.set(b.owner, namedApp{a.Name, a})
 	for ns := range b.claimedBy[a.Name] {
-		if b.winner(ns) == a.Name {
-			b.apps.set(b.owner, namedApp{ns, a})
-		}
+		b.dispute(ns)
 	}
 }
 
@@ -239,38 +240,8 @@ func (b *builder) prune(v *Service) {
 func (b *builder) pruneApp(a *App) {
 	if a.services.size == 0 && a.resources.size == 0 {
 		b.apps.delete(b.owner, a.Name)
-		b.settle(a.Name)
+		b.disputeOwn(a.Name)
 	}
-}
-
-// claim counts, up or down, that something says the app's namespace is ns.
-func (b *builder) claim(ns, app string, n int) {
-	if ns != app && b.count(ns, app, n) {
-		b.settle(ns)
-	}
-}
-
-// settle makes ns lead to the app that has it now.
-func (b *builder) settle(ns string) {
-	if a, ok := b.apps.get(ns); ok && a.value.Name == ns {
-		b.noteClash(ns)
-		return
-	}
-	if a, ok := b.apps.get(b.winner(ns)); ok {
-		b.apps.set(b.owner, namedApp{ns, a.value})
-	} else {
-		b.apps.delete(b.owner, ns)
-	}
-	b.noteClash(ns)
-}
-
-// winner returns the app that has the namespace: the one of that name, else
-// the first by name.
-func (b *builder) winner(ns string) string {
-	if a, ok := b.apps.get(ns); ok && a.value.Name == ns {
-		return ns
-	}
-	return b.first(ns)
 }
 
 // eachPlace calls f for the addresses from which the instance may ask here, or

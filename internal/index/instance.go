@@ -2,6 +2,7 @@ package index
 
 import (
 	"cmp"
+	"math"
 	"net/netip"
 	"slices"
 	"sync/atomic"
@@ -30,14 +31,17 @@ type Instance struct {
 
 	revision int64
 	started  int64
-	priority uint16
-	weight   uint8
-	status   status
-	health   health
-	mode     mode
-	draining bool
-	serving  bool
-	hidden   bool
+	// namespaceSince is since when the instance's app has its namespace, 0 if
+	// since the instance started. Times are in nanoseconds since 1970.
+	namespaceSince int64
+	priority       uint16
+	weight         uint8
+	status         status
+	health         health
+	mode           mode
+	draining       bool
+	serving        bool
+	hidden         bool
 	// preservedUntil is until when the instance is preserved, in seconds since
 	// 1970; 0 if it is registered.
 	preservedUntil int64
@@ -135,6 +139,9 @@ func newInstance(r *registry.Instance, value []byte, revision int64) *Instance {
 			i.bindings[n][m].port = b.Port
 		}
 	}
+	if !r.NamespaceSince.IsZero() {
+		i.namespaceSince = r.NamespaceSince.UnixNano()
+	}
 	if len(r.Networks) > 0 {
 		i.networks = make([]attachment, len(r.Networks))
 	}
@@ -151,7 +158,7 @@ func interned(s string) string { return unique.Make(s).Value() }
 
 // looksLike reports whether DNS shows the same of both, wherever it is asked.
 func (i *Instance) looksLike(o *Instance) bool {
-	if i.hidden != o.hidden || i.id != o.id || i.name != o.name || i.serving != o.serving || !sameResource(i.resource, o.resource) {
+	if i.hidden != o.hidden || i.id != o.id || i.name != o.name || i.serving != o.serving || !sameResource(i.resource, o.resource) || i.since() != o.since() {
 		return false
 	}
 	if !i.serving {
@@ -233,6 +240,18 @@ func (i *Instance) Started() time.Time {
 		return time.Time{}
 	}
 	return time.Unix(0, i.started).UTC()
+}
+
+// since is the time since when the instance's app has its name and namespace, as
+// far as the instance tells. One that doesn't tell is the newest.
+func (i *Instance) since() int64 {
+	switch since := i.namespaceSince; {
+	case since != 0 && (since < i.started || i.started == 0):
+		return since
+	case i.started == 0:
+		return math.MaxInt64
+	}
+	return i.started
 }
 
 // OfResource reports whether the instance is one of a resource, such as a

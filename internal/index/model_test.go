@@ -36,8 +36,8 @@ func (m *model) digest() (d registry.Digest) {
 
 // resolve is the naive answer: "id address/address ports" for each endpoint.
 func (m *model) resolve(app, service string, asker netip.Addr) []string {
-	named := m.appNamed(app)
 	who, onNode := m.who(asker)
+	named := m.appFor(app, service, who)
 	var out []string
 	for _, i := range m.instances {
 		if i.App != named || i.Service != service || !i.Serving() {
@@ -51,17 +51,47 @@ func (m *model) resolve(app, service string, asker netip.Addr) []string {
 	return out
 }
 
-func (m *model) appNamed(name string) string {
-	winner := ""
+// holder is the app that a name leads to: the one of that name or whose
+// namespace it is, whichever has it for longest.
+func (m *model) holder(name string) string {
+	since := map[string]int64{}
 	for _, i := range m.instances {
-		if i.App == name {
-			return name
+		if i.App != name && i.Namespace != name {
+			continue
 		}
-		if i.Namespace == name && (winner == "" || i.App < winner) {
-			winner = i.App
+		first := i.Started.UnixNano()
+		if !i.NamespaceSince.IsZero() {
+			first = min(first, i.NamespaceSince.UnixNano())
+		}
+		if known, ok := since[i.App]; !ok || first < known {
+			since[i.App] = first
 		}
 	}
-	return winner
+	holder := ""
+	for _, app := range slices.Sorted(maps.Keys(since)) {
+		if holder == "" || since[app] < since[holder] || since[app] == since[holder] && app == name {
+			holder = app
+		}
+	}
+	return holder
+}
+
+// appFor is the app whose service a name is, for somebody: if another app holds
+// an app's own name, its services come first, but not for the app itself.
+func (m *model) appFor(name, service string, who *registry.Instance) string {
+	holder := m.holder(name)
+	has := func(app, service string) bool {
+		for _, i := range m.instances {
+			if i.App == app && (service == "" || i.Service == service) {
+				return true
+			}
+		}
+		return false
+	}
+	if has(name, "") && (who != nil && who.App == name || !has(holder, service)) {
+		return name
+	}
+	return holder
 }
 
 func (m *model) who(a netip.Addr) (last *registry.Instance, onNode bool) {
@@ -219,7 +249,9 @@ func drawInstance(t *rapid.T) *registry.Instance {
 		Address:   rapid.SampledFrom([]string{"", "", "", "host", "container"}).Draw(t, "address"),
 		// No two start at once, as in life.
 		Started: time.Unix(int64(n*10+node), 0),
-		Host:    netip.AddrFrom4([4]byte{10, 0, 0, byte(node)}),
+		// Absent in half of them; of several apps, the same in some.
+		NamespaceSince: rapid.SampledFrom([]time.Time{{}, {}, {}, time.Unix(5, 0), time.Unix(35, 0), time.Unix(200, 0)}).Draw(t, "since"),
+		Host:           netip.AddrFrom4([4]byte{10, 0, 0, byte(node)}),
 	}
 	for p := range rapid.IntRange(0, 2).Draw(t, "ports") {
 		port := registry.Port{Protocol: "tcp", Container: uint16(3000 + p)}
@@ -370,7 +402,7 @@ func (m *machine) check(t *rapid.T) {
 				t.Fatalf("%s.%s asked by %s (-want +got):\n%s", service, app, asker, diff)
 			}
 		}
-		exists := m.appNamed(app) != ""
+		exists := m.holder(app) != ""
 		if got := s.Lookup(app, Stranger()).Kind == Empty; got != exists {
 			t.Fatalf("app %s exists: %v, want %v", app, got, exists)
 		}
@@ -385,6 +417,27 @@ func (m *machine) check(t *rapid.T) {
 	}
 	if rapid.Bool().Draw(t, "keep") {
 		m.kept = append(m.kept, kept{s, answers(s)})
+	}
+}
+
+// restart checks that an index that starts now, from nothing but a list, answers
+// as the one that has followed all changes: so do all replicas.
+func (m *machine) restart(t *rapid.T) {
+	x, err := Open(Config{Registry: registry.Config{Rack: "acme"}, Options: m.options, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	feed := x.Feed()
+	feed.BeginList(m.revision, true)
+	for _, key := range m.keys() {
+		feed.List([]registry.Entry{m.entry(t, key, m.revision)})
+	}
+	feed.EndList()
+	if diff := cmp.Diff(answers(m.x.Snapshot()), answers(x.Snapshot())); diff != "" {
+		t.Fatalf("an index that starts anew answers otherwise (-old +new):\n%s", diff)
+	}
+	if diff := cmp.Diff(m.x.Snapshot().Clashes(), x.Snapshot().Clashes()); diff != "" {
+		t.Fatalf("an index that starts anew knows of other clashes (-old +new):\n%s", diff)
 	}
 }
 
@@ -406,10 +459,11 @@ func TestIndexAnswersAsTheModel(t *testing.T) {
 				t.Fatalf("a snapshot changed (-then +now):\n%s", diff)
 			}
 		}
+		m.restart(t)
 		clear(m.instances)
 		clear(m.changed)
 		m.resync(t)
-		if b := m.x.builder; b.apps.size != 0 || b.addresses.size != 0 || b.size != 0 || len(b.invalid) != 0 || len(b.claims) != 0 || len(b.clashing) != 0 {
+		if b := m.x.builder; b.apps.size != 0 || b.addresses.size != 0 || b.size != 0 || len(b.invalid) != 0 || len(b.claims) != 0 || len(b.clashing) != 0 || b.displaced != nil {
 			t.Fatalf("an empty registry leaves %d apps, %d addresses, %d instances, %d claims, %d clashes",
 				b.apps.size, b.addresses.size, b.size, len(b.claims), len(b.clashing))
 		}

@@ -75,10 +75,10 @@ func (b *builder) declare(r *registry.Service, in bool) {
 	v := b.service(r.Service, r.App)
 	if in {
 		v.declared = r
-		b.claim(r.Namespace, r.App, 1)
+		b.claimDeclared(r.Namespace, r.App, 1)
 		return
 	}
 	v.declared = nil
-	b.claim(r.Namespace, r.App, -1)
+	b.claimDeclared(r.Namespace, r.App, -1)
 	b.prune(v)
 }

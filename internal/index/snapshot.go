@@ -23,6 +23,8 @@ type Snapshot struct {
 	addresses pairs[netip.Addr, *place]
 	nodes     map[string]*registry.Node
 	clashes   []Clash
+	// displaced are the apps whose own name another app holds, and which.
+	displaced map[string]string
 	serial    int64
 	revision  int64
 	invalid   int
@@ -55,7 +57,8 @@ type place struct {
 	instances []*Instance
 }
 
-// Clash is a namespace that several apps claim. Apps are those that lost.
+// Clash is a namespace that several apps claim, one of which may have it for its
+// own name. Winner holds it, Apps are those that don't, by name.
 type Clash struct {
 	Namespace, Winner string
 	Apps              []string
@@ -130,6 +133,11 @@ func (s *Snapshot) ResourceEndpoints(r *Resource, c *Client) []Endpoint {
 // Lookup returns what a name stands for. The name is in lower case, relative
 // to the rack's zone, and without a dot at its end: "web.shop".
 func (s *Snapshot) Lookup(name string, c *Client) Match {
+	if s.displaced != nil {
+		if m, ok := s.lookupHeld(name, c); ok {
+			return m
+		}
+	}
 	if dot := strings.LastIndexByte(name, '.'); dot >= 0 {
 		// What is before the last two labels, if anything, ends in a dot.
 		above := strings.LastIndexByte(name[:dot], '.') + 1

@@ -63,6 +63,9 @@ func (s *Snapshot) AppNamed(name string) (*App, error) {
 func (s *Snapshot) unknown(name string) error {
 	rest, last := cutLast(name)
 	a, err := s.AppNamed(last)
+	if _, held := s.displaced[last]; held {
+		a = s.Holder(last)
+	}
 	switch {
 	case err == nil:
 	case last == labelResource:

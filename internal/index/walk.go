@@ -14,11 +14,17 @@ import (
 func (x *Index) Feed() registry.Handler { return (*handler)(x) }
 
 // Names yields every name by which an app is found, its own and the namespaces
-// that it has won, in order.
+// that it holds, in order. A name that is one app's own and held by another
+// comes with both: see [Snapshot.Displaced].
 func (s *Snapshot) Names() iter.Seq2[string, *App] {
 	return func(yield func(string, *App) bool) {
 		all := slices.AppendSeq(make([]namedApp, 0, s.apps.size), s.apps.all())
-		slices.SortFunc(all, func(x, y namedApp) int { return strings.Compare(x.name, y.name) })
+		for name, holder := range s.displaced {
+			if a, ok := s.apps.get(holder); ok {
+				all = append(all, namedApp{name, a.value})
+			}
+		}
+		slices.SortStableFunc(all, func(x, y namedApp) int { return strings.Compare(x.name, y.name) })
 		for _, n := range all {
 			if !yield(n.name, n.value) {
 				return

@@ -54,6 +54,8 @@ type Publisher struct {
 	rivals      rivalry
 	lease       clientv3.LeaseID
 	siege       *siege
+	// tenures is Run's, too.
+	tenures tenures
 
 	mu      sync.Mutex
 	desired map[string]*Instance

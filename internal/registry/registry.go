@@ -87,6 +87,11 @@ type Instance struct {
 	// its own loopback, that the instance asked by label to be led to.
 	Links   []string          `json:"links,omitempty"`
 	Connect map[uint16]string `json:"connect,omitempty"`
+	// NamespaceSince is the time since when the app has had its name and its
+	// namespace on this node without a gap of more than an hour, if that is
+	// before Started: containers of a rolling deployment hand it on. Of two
+	// apps that claim one namespace, the one that had it first keeps it.
+	NamespaceSince time.Time `json:"namespaceSince,omitzero"`
 	// Observed is the time of the Docker event that caused the write. It
 	// exists to measure propagation and never makes two instances different.
 	Observed time.Time `json:"observed"`

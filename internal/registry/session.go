@@ -153,6 +153,9 @@ func (s *session) changes(ids map[string]bool, all bool) []change {
 func (s *session) change(id string) (change, bool) {
 	held, isHeld := s.held[id]
 	want, leave := s.p.wanted(id)
+	if !leave {
+		want = s.handOn(id, want)
+	}
 	switch {
 	case s.draining:
 		return change{id: id}, isHeld

@@ -95,15 +95,23 @@ func (d *dump) forward() {
 	d.flush()
 	for name, app := range d.s.Names() {
 		base := name + "." + d.of.name
+		hidden := func(label string) bool { return name == app.Name && d.s.Displaced(app, label) }
 		for v := range d.s.Services(app) {
+			if hidden(v.Name()) {
+				continue
+			}
 			d.service(v.Name()+"."+base, v)
 			d.flush()
 		}
 		for r := range app.Resources() {
-			d.resource(r.Name+".resource."+base, r)
+			if !hidden(r.Name + ".resource") {
+				d.resource(r.Name+".resource."+base, r)
+			}
 		}
 		for label, r := range app.Databases() {
-			d.resource(label+"."+base, r)
+			if !hidden(label) {
+				d.resource(label+"."+base, r)
+			}
 		}
 		d.flush()
 	}

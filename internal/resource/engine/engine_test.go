@@ -251,10 +251,11 @@ func TestEngineLeavesOthersAlone(t *testing.T) {
 func answers(t *testing.T, rack, id string) {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	planned, _, err := agent.Plan(t.Context(), agent.Config{Node: "node-1", HostAddress: netip.MustParseAddr("10.0.2.10"), Version: "test", Logger: log})
+	plan, err := agent.Plan(t.Context(), agent.Config{Node: "node-1", HostAddress: netip.MustParseAddr("10.0.2.10"), Version: "test", Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}
+	planned := plan.Instances
 	at := slices.IndexFunc(planned, func(i *registry.Instance) bool { return i.ID == id })
 	if at < 0 {
 		t.Fatalf("the agent registers no %s", id)

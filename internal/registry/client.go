@@ -215,7 +215,12 @@ func (c *Client) tryOnce(ctx context.Context, call func(context.Context, clientv
 	if err = call(ctx, etcd); err == nil {
 		return false, nil
 	}
-	return c.isLeft(etcd), err
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return false, ErrClosed
+	}
+	return c.etcd != etcd, err
 }
 
 // connect returns the client underneath, which it makes without a word to etcd:

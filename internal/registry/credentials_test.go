@@ -305,3 +305,35 @@ func TestAuthorityReplaced(t *testing.T) {
 		return nil
 	})
 }
+
+// A login that etcd leaves without an answer holds up nobody for longer than
+// they wish, and neither the client's end.
+func TestSlowLoginHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	etcd := etcdtest.Start(t, 1, nil)
+	u := enableAuthIn(t, etcd, "slow-login")
+	wire := etcdtest.NewProxy(t, etcd.Members[0].Endpoint)
+	wire.Swallow()
+	cfg := u.config
+	cfg.Endpoints = []string{wire.URL()}
+	c := open(t, cfg)
+	slow := make(chan error, 1)
+	go func() { slow <- c.Check(context.Background()) }()
+	// By then the first one waits for its login, or this one does.
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, _, err := c.Lock(ctx, "up/shop", func() {}); err == nil {
+		t.Error("a lock without etcd")
+	}
+	select {
+	case err := <-slow:
+		t.Errorf("who could wait for longer got %v", err)
+	default:
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-slow; !errors.Is(err, registry.ErrClosed) {
+		t.Errorf("a call that the client's end cut off: %v, want %v", err, registry.ErrClosed)
+	}
+}

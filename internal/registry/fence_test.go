@@ -60,7 +60,9 @@ func TestFence(t *testing.T) {
 			other := registry.NewPublisher(open(t, cfg), registry.PublisherConfig{Node: tc.node, TTL: ttl, Logger: log.logger()})
 			other.Replace(instances("x"), nil)
 			before := mods(t, etcd, 0)
-			err := other.Run(context.Background())
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			err := other.Run(ctx)
 			var taken *registry.TakenError
 			if !errors.As(err, &taken) || strings.Contains(err.Error(), "\n") {
 				t.Fatalf("error %v, want a TakenError in one line", err)
@@ -136,9 +138,13 @@ func TestFenceAfterTheHolderIsGone(t *testing.T) {
 			if tc.atOne {
 				return
 			}
-			r := <-watched
-			if len(r.Events) == 0 || r.Events[0].Type != clientv3.EventTypeDelete {
-				t.Errorf("a was taken over before the other's lease ended: %v", r.Events)
+			select {
+			case r := <-watched:
+				if len(r.Events) == 0 || r.Events[0].Type != clientv3.EventTypeDelete {
+					t.Errorf("a was taken over before the other's lease ended: %v", r.Events)
+				}
+			case <-time.After(30 * time.Second):
+				t.Error("a never went with the other's lease")
 			}
 		})
 	}

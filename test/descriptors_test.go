@@ -15,9 +15,10 @@ import (
 )
 
 // fewFiles is as many file descriptors as a server of this test gets, flooders
-// how many connections others would like to have with it.
+// how many connections others would like to have with it. etcd refuses to start
+// with less than 150.
 const (
-	fewFiles = 128
+	fewFiles = 160
 	flooders = 2000
 )
 

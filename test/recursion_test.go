@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -126,7 +125,7 @@ func (v *vicinity) dial(from, to netip.AddrPort) (conn *net.UDPConn, err error) 
 		// The thread ends with the goroutine, and takes no other into the namespace.
 		runtime.LockOSThread()
 		var f *os.File
-		if f, err = os.Open(filepath.Join("/run/netns", v.name)); err != nil {
+		if f, err = os.Open("/run/netns/" + v.name); err != nil {
 			return
 		}
 		defer f.Close()

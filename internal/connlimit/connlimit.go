@@ -4,6 +4,7 @@
 package connlimit
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 	"net"
@@ -16,9 +17,9 @@ import (
 )
 
 // Limiter bounds the connections of one or more listeners together. At the
-// limit a new connection takes the place of another: of the client that has
-// most, the one on which nothing happened for longest. So a client that floods
-// us harms itself first.
+// limit a new connection takes the place of another of the client that has most:
+// of one that has said nothing yet, else of the one on which nothing happened for
+// longest. So a client that floods us harms itself first.
 type Limiter struct {
 	max     int
 	name    string
@@ -28,8 +29,12 @@ type Limiter struct {
 	mu      sync.Mutex
 	conns   map[*conn]struct{}
 	clients map[netip.Addr]int // how many connections each has
-	full    bool               // and logged
+	// saidAt is when the log was last told that there is no room.
+	saidAt time.Time
 }
+
+// repeatAfter is when it is told again, if that lasts or has come back.
+const repeatAfter = 10 * time.Minute
 
 // New returns a Limiter of max connections, one at least. The name is what its
 // metrics and its log say.
@@ -103,7 +108,9 @@ type conn struct {
 	// active is when something was read or written last, in nanoseconds since
 	// the limiter's start.
 	active atomic.Int64
-	once   sync.Once
+	// spoke is 1 once the client has said anything.
+	spoke atomic.Int32
+	once  sync.Once
 }
 
 // add takes a connection in, in place of another if there is no room.
@@ -119,15 +126,17 @@ func (l *Limiter) add(nc net.Conn) *conn {
 	l.conns[c] = struct{}{}
 	l.clients[c.client]++
 	connections.WithLabelValues(l.name).Set(float64(len(l.conns)))
-	news := evicted != nil && !l.full
-	l.full = l.full || evicted != nil
+	news := evicted != nil && (l.saidAt.IsZero() || time.Since(l.saidAt) >= repeatAfter)
+	if news {
+		l.saidAt = time.Now()
+	}
 	l.mu.Unlock()
 	if evicted == nil {
 		return c
 	}
 	evictions.WithLabelValues(l.name).Inc()
 	if news {
-		l.log.Warn("too many connections: each new one closes the least active of the client that has most",
+		l.log.Warn("too many connections: each new one closes one of the client that has most",
 			"listener", l.name, "limit", l.max, "client", evicted.client)
 	}
 	_ = evicted.Conn.Close() // Its owner learns it from the next read.
@@ -137,18 +146,22 @@ func (l *Limiter) add(nc net.Conn) *conn {
 // leastActive returns the connection that can best be spared. The caller holds
 // the lock.
 func (l *Limiter) leastActive() *conn {
-	var (
-		found *conn
-		most  int
-		since int64
-	)
+	var found *conn
 	for c := range l.conns {
-		n, active := l.clients[c.client], c.active.Load()
-		if n > most || n == most && active < since {
-			found, most, since = c, n, active
+		if found == nil || l.compare(c, found) < 0 {
+			found = c
 		}
 	}
 	return found
+}
+
+// compare says by its sign which of two connections can better be spared.
+func (l *Limiter) compare(a, b *conn) int {
+	return cmp.Or(
+		cmp.Compare(l.clients[b.client], l.clients[a.client]),
+		cmp.Compare(a.spoke.Load(), b.spoke.Load()),
+		cmp.Compare(a.active.Load(), b.active.Load()),
+	)
 }
 
 // forget takes a connection out. The caller holds the lock.
@@ -160,10 +173,6 @@ func (l *Limiter) forget(c *conn) {
 	if l.clients[c.client]--; l.clients[c.client] == 0 {
 		delete(l.clients, c.client)
 	}
-	// The next flood is worth a line of its own only if this one is over.
-	if len(l.conns) < l.max/2 {
-		l.full = false
-	}
 	connections.WithLabelValues(l.name).Set(float64(len(l.conns)))
 }
 
@@ -173,6 +182,7 @@ func (c *conn) touch() { c.active.Store(int64(time.Since(c.limiter.started))) }
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if n > 0 {
+		c.spoke.Store(1)
 		c.touch()
 	}
 	return n, err

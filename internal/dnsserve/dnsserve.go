@@ -146,7 +146,7 @@ func (b *block) listen() error {
 
 func (s *Server) serve(network string, serve func() error) {
 	s.serving.Go(func() {
-		if err := serve(); ignoreClosed(err) != nil {
+		if err := ignoreClosed(serve()); err != nil {
 			s.log.Error("DNS is not served any more", "network", network, "error", err)
 		}
 	})

@@ -19,7 +19,7 @@ func TestManuals(t *testing.T) {
 	corefiles := regexp.MustCompile("(?s)~~~ corefile\n(.*?)\n~~~")
 	keys := regexp.MustCompile(`(?m)^([a-z0-9.-]+(?: [a-z0-9.-]+)*) \{$`)
 	etcd := regexp.MustCompile(`etcd http.*`)
-	for _, manual := range []string{"README.md", filepath.Join("..", "shortname", "README.md")} {
+	for _, manual := range []string{"README.md", filepath.Join("..", "shortname", "README.md"), filepath.Join("..", "recursion", "README.md")} {
 		text, err := os.ReadFile(manual)
 		if err != nil {
 			t.Fatal(err)

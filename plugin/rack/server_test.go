@@ -15,6 +15,7 @@ import (
 	// The plugins that the Corefiles of this package's tests and manual have.
 	_ "github.com/coredns/coredns/plugin/autopath"
 	_ "github.com/coredns/coredns/plugin/bind"
+	_ "github.com/coredns/coredns/plugin/bufsize"
 	_ "github.com/coredns/coredns/plugin/cache"
 	_ "github.com/coredns/coredns/plugin/dnssec"
 	_ "github.com/coredns/coredns/plugin/errors"
@@ -33,6 +34,7 @@ import (
 	"github.com/rackdns/rackdns/internal/registry"
 	"github.com/rackdns/rackdns/internal/registry/etcdtest"
 	_ "github.com/rackdns/rackdns/plugin/rack"
+	_ "github.com/rackdns/rackdns/plugin/recursion"
 	_ "github.com/rackdns/rackdns/plugin/shortname"
 )
 
@@ -42,7 +44,7 @@ const patience = 30 * time.Second
 func TestMain(m *testing.M) {
 	caddy.Quiet, dnsserver.Quiet = true, true
 	err := dnsserver.SetDirectives([]string{
-		"metadata", "reload", "bind", "ready", "prometheus", "errors", "log", "autopath", "shortname", "cache", "dnssec",
+		"metadata", "reload", "bind", "ready", "prometheus", "errors", "log", "autopath", "bufsize", "shortname", "recursion", "cache", "dnssec",
 		"template", "transfer", "hosts", "rack", "forward",
 	})
 	if err != nil {

@@ -119,11 +119,14 @@ func (r *Rack) pass(ctx context.Context, w dns.ResponseWriter, req *dns.Msg, ref
 // Snapshot returns what to answer from, nil if nothing is known yet or what is
 // known is too old: the answer to all questions is then SERVFAIL.
 func (r *Rack) Snapshot() *index.Snapshot {
-	if r.index == nil || r.maxStale > 0 && r.index.Age() > r.maxStale {
+	if r.index == nil || r.isStale() {
 		return nil
 	}
 	return r.index.Snapshot()
 }
+
+// isStale reports whether what is known is too old to be told.
+func (r *Rack) isStale() bool { return r.maxStale > 0 && r.index.Age() > r.maxStale }
 
 // match returns the zone that a name in lower case is in, nil if there is none.
 func (r *Rack) match(name string) *zone {

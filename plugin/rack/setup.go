@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -47,7 +48,7 @@ func setup(c *caddy.Controller) error {
 		if err := r.start(); err != nil {
 			return err
 		}
-		w.started(r)
+		w.started(r, listenAddrs(config))
 		return nil
 	})
 	c.OnShutdown(r.stop)
@@ -110,6 +111,10 @@ func parse(c *caddy.Controller) (*Rack, error) {
 	}
 	if r.config.Options.Node == "" {
 		r.config.Options.Node = defaultNode()
+	}
+	if state := r.config.State; state != "" && !filepath.IsAbs(state) {
+		// As other plugins' files, below the directory of the plugin root.
+		r.config.State = filepath.Join(dnsserver.GetConfig(c).Root, state)
 	}
 	// Finds what is wrong with all of it together; makes no connection.
 	x, err := index.Open(r.config)
@@ -212,6 +217,10 @@ func (r *Rack) parseProperty(property string, args []string) error {
 		r.ttl, err = parseTTL(args)
 	case "max_stale":
 		r.maxStale, err = parseDuration(args)
+	case "preserve":
+		r.config.Preserve, err = parsePreserve(args)
+	case "state":
+		err = oneOf(args, &r.config.State)
 	case "fallthrough":
 		r.fall.SetZonesFromArgs(args)
 	default:
@@ -279,6 +288,21 @@ func parseDuration(args []string) (time.Duration, error) {
 	d, err := time.ParseDuration(args[0])
 	if err != nil || d <= 0 {
 		return 0, fmt.Errorf("%q is not a duration such as 30s or 1h", args[0])
+	}
+	return d, nil
+}
+
+// parsePreserve takes a duration, or 0 for never.
+func parsePreserve(args []string) (time.Duration, error) {
+	if err := exactly(args, 1); err != nil {
+		return 0, err
+	}
+	d, err := time.ParseDuration(args[0])
+	switch {
+	case err != nil || d < 0:
+		return 0, fmt.Errorf("%q is not a duration such as 10m, or 0 for never", args[0])
+	case d == 0:
+		return -1, nil
 	}
 	return d, nil
 }

@@ -32,9 +32,9 @@ func start(corefile string, limit int) (*Server, error) {
 	return Start(corefile, []string{"bind", "hosts"}, connlimit.New("test", limit, log), log)
 }
 
-func blockAt(zone, addr string) string {
+func blockAt(addr string) string {
 	host, port, _ := net.SplitHostPort(addr)
-	return fmt.Sprintf("%s:%s {\n bind %s\n listen\n hosts {\n  192.0.2.1 a.test\n }\n}\n", zone, port, host)
+	return fmt.Sprintf(".:%s {\n bind %s\n listen\n hosts {\n  192.0.2.1 a.test\n }\n}\n", port, host)
 }
 
 func says(t *testing.T, network, at string) {
@@ -51,7 +51,7 @@ func says(t *testing.T, network, at string) {
 func TestStart(t *testing.T) {
 	one, two := etcdtest.FreeAddr(t), etcdtest.FreeAddr(t)
 	for range 2 {
-		s, err := start(blockAt(".", one)+blockAt(".", two), 3)
+		s, err := start(blockAt(one)+blockAt(two), 3)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -92,9 +92,9 @@ func TestStart(t *testing.T) {
 func TestFailedStart(t *testing.T) {
 	one := etcdtest.FreeAddr(t)
 	for corefile, want := range map[string]string{
-		blockAt(".", one) + blockAt(".", "192.0.2.77:53"):              "listen",
-		strings.Replace(blockAt(".", one), "listen", "listen on", 1): "argument",
-		strings.Replace(blockAt(".", one), "hosts", "hosst", 1):      "hosst",
+		blockAt(one) + blockAt("192.0.2.77:53"):                 "listen",
+		strings.Replace(blockAt(one), "listen", "listen on", 1): "argument",
+		strings.Replace(blockAt(one), "hosts", "hosst", 1):      "hosst",
 	} {
 		s, err := start(corefile, 3)
 		if err == nil {
@@ -106,7 +106,7 @@ func TestFailedStart(t *testing.T) {
 			t.Errorf("%s is still taken: %v", one, err)
 		}
 	}
-	if _, err := caddy.Start(caddy.CaddyfileInput{Contents: []byte(blockAt(".", one)), Filepath: "Corefile", ServerTypeName: "dns"}); err == nil {
+	if _, err := caddy.Start(caddy.CaddyfileInput{Contents: []byte(blockAt(one)), Filepath: "Corefile", ServerTypeName: "dns"}); err == nil {
 		t.Error("the directive works where it would be lost by a reload")
 	}
 }

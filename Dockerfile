@@ -21,6 +21,10 @@
 #   Docker network that rackdns is on.
 #   RACKDNS_NODE names the host, else each new container would be another node.
 #   Every flag has such a variable.
+# - The names of the rack are told to everybody who can reach port 53. Other names
+#   are looked up for the networks that this container is on, and so for all
+#   containers of the host, but for nobody else, else it would be an open resolver.
+#   For clients of a LAN list it: RACKDNS_ALLOW_RECURSION=localnets,10.0.2.0/24.
 # - With --pid host, names go with the process of their container, some
 #   milliseconds before the daemon tells, and also while the daemon is down.
 # - The registry is /data/etcd.sock: `docker exec rackdns /rackdns services` reads it,

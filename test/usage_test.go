@@ -56,6 +56,8 @@ func TestMistakes(t *testing.T) {
 		{"no rack name", standalone("--rack", "not_a_label"), misuse, []string{"rack", "not_a_label"}},
 		{"no suffix", standalone("--suffix", "not..one"), misuse, []string{"suffix", "not..one"}},
 		{"no namespace", standalone("--namespaces", "shop,a.b"), misuse, []string{"--namespaces", "a.b"}},
+		{"nobody to look up for", standalone("--allow-recursion", "localnets,lan"), misuse, []string{"--allow-recursion", "lan"}},
+		{"no host name", standalone("--http-hosts", "http://a"), misuse, []string{"--http-hosts", "http://a"}},
 		{"no node name", standalone("--node", "a/b"), misuse, []string{"node", "a/b"}},
 		{"no host address", standalone("--host-address", "here"), misuse, []string{"--host-address", "here"}},
 		{"no Docker host", standalone("--docker", "nonsense"), misuse, []string{"--docker", "nonsense"}},

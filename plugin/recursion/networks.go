@@ -61,10 +61,13 @@ func (n *networks) start() error {
 		n.changes, n.done = c, make(chan struct{})
 		go func() {
 			defer close(n.done)
+			failed := false
 			for c.wait() == nil {
-				if err := n.reread(0); err != nil {
+				err := n.reread(0)
+				if err != nil && !failed {
 					log.Warningf("the networks that names are looked up for may be out of date: %v", err)
 				}
+				failed = err != nil
 			}
 		}()
 	}

@@ -54,9 +54,9 @@ func (s *site) testSeenAs(t *testing.T) {
 		{"alpha", lan, "192.0.2.2"},
 		{"alpha", "127.0.0.1:1053", "127.0.0.1"},
 		// Docker masquerades what has a bridge's source and leaves by another
-		// device, here lo: as the first address of that one which is no loopback.
+		// device, here lo: as an address of lo if it has one, else of eth0.
 		{"alpha", docker0, "100.64.0.7"},
-		{"beta", "172.17.0.1:53", "172.17.0.1"},
+		{"beta", "172.17.0.1:53", "192.0.2.3"},
 		{"stranger", lan, "192.0.2.9"},
 		{"stranger", "100.64.0.7:1053", "192.0.2.9"},
 		{"stranger", "[fd00:2::2]:1053", "fd00:2::9"},

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os/exec"
 	"strings"
 	"time"
 
@@ -32,7 +33,11 @@ func (c *Client) String() string { return c.Name }
 // Dial returns the identity of what answers there, over tcp or udp, to this
 // client: a container's name.
 func (c *Client) Dial(proto string, to netip.AddrPort) (identity string, err error) {
-	conn, err := c.connect(proto, to, Patience)
+	return c.dial(proto, to, Patience)
+}
+
+func (c *Client) dial(proto string, to netip.AddrPort, limit time.Duration) (identity string, err error) {
+	conn, err := c.connect(proto, to, limit)
 	if err != nil {
 		return "", err
 	}
@@ -71,6 +76,12 @@ func (c *Client) connect(proto string, to netip.AddrPort, limit time.Duration) (
 		return nil, err
 	}
 	return conn, conn.SetDeadline(deadline)
+}
+
+// Command is a program that runs where the client is, with the machine's files.
+// Who starts it ends it.
+func (c *Client) Command(name string, args ...string) *exec.Cmd {
+	return c.netns.command(name, args...)
 }
 
 // Exchange asks a DNS server over udp or tcp.

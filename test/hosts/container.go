@@ -58,17 +58,42 @@ func (h *Host) Run(t *testing.T, spec Spec) *Container {
 // joins another's namespace has to come in a later call.
 func (h *Host) RunAll(t *testing.T, specs ...Spec) []*Container {
 	t.Helper()
+	var all []Placed
+	for _, s := range specs {
+		all = append(all, Placed{h, s})
+	}
+	return h.lab.RunAll(t, all...)
+}
+
+// Placed is a container to be on a host.
+type Placed struct {
+	On *Host
+	Spec
+}
+
+// atOnce bounds the containers that start at a time. More would not be faster,
+// and a swarm gives up on one that it can't attach to an overlay in 20 s.
+const atOnce = 4
+
+// RunAll is a host's, for several hosts.
+func (l *Lab) RunAll(t *testing.T, specs ...Placed) []*Container {
+	t.Helper()
 	made := make([]*Container, len(specs))
 	errs := make([]error, len(specs))
+	slots := make(chan struct{}, atOnce)
 	var wg sync.WaitGroup
-	for i, spec := range specs {
-		wg.Go(func() { made[i], errs[i] = h.run(t.Context(), spec) })
+	for i, p := range specs {
+		slots <- struct{}{}
+		wg.Go(func() {
+			made[i], errs[i] = p.On.run(t.Context(), p.Spec)
+			<-slots
+		})
 	}
 	wg.Wait()
 	for _, c := range made {
 		if c != nil {
-			h.containers = append(h.containers, c)
-			h.lab.cleanup(t, c.Remove)
+			c.Node.containers = append(c.Node.containers, c)
+			l.cleanup(t, c.Remove)
 		}
 	}
 	if err := errors.Join(errs...); err != nil {

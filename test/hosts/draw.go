@@ -35,9 +35,12 @@ func (l *Lab) Draw(t *testing.T, seed uint64, size Size) *Scene {
 	for _, m := range l.machines {
 		s.Clients = append(s.Clients, &m.Client)
 	}
+	var first, joiners []Placed
 	for i, h := range l.hosts {
-		s.Instances = append(s.Instances, d.host(t, i, h, size)...)
+		f, j := d.host(t, i, h, size)
+		first, joiners = append(first, f...), append(joiners, j...)
 	}
+	s.Instances = append(l.RunAll(t, first...), l.RunAll(t, joiners...)...)
 	var endpoints []Endpoint
 	for _, c := range s.Instances {
 		s.Clients = append(s.Clients, &c.Client)
@@ -64,36 +67,36 @@ type draw struct {
 // one is true once in n times.
 func (d *draw) one(n int) bool { return d.IntN(n) == 0 }
 
-// host draws what is on one.
-func (d *draw) host(t *testing.T, index int, h *Host, size Size) []*Container {
+// host draws what is on one, of which the joiners come last.
+func (d *draw) host(t *testing.T, index int, h *Host, size Size) (first, joiners []Placed) {
 	t.Helper()
 	d.port = 20000
+	// The machine's own, and the gateways that it has already. Those to come, if
+	// they are IPv6, are not in use before there is a container on their network.
+	addresses := h.Addresses(t)
 	networks := []string{"bridge"}
 	if d.overlay != "" && d.inSwarm(h) {
 		networks = append(networks, d.overlay)
 	}
 	for i := range size.Networks {
 		spec := d.network(index, i)
-		h.Network(t, spec)
+		n := h.Network(t, spec)
 		networks = append(networks, spec.Name)
+		if gw, err := netip.ParseAddr(n.gateway(t)); err == nil && gw.Is4() && spec.Driver == "" {
+			addresses = append(addresses, gw)
+		}
 	}
-	addresses := h.Addresses(t)
-	specs, joiners := []Spec{}, []Spec{}
 	for i := range size.Containers {
 		spec := d.container(i, networks, addresses)
-		if len(specs) > 0 && specs[0].Networks[0] != "host" && d.one(8) {
-			spec.Networks, spec.Publish, spec.PublishAll = []string{"container:" + specs[0].Name}, nil, false
+		if len(first) > 0 && first[0].Networks[0] != "host" && d.one(8) {
+			spec.Networks, spec.Publish, spec.PublishAll = []string{"container:" + first[0].Name}, nil, false
 			spec.TCP, spec.UDP = []uint16{uint16(900 + i)}, nil
-			joiners = append(joiners, spec)
+			joiners = append(joiners, Placed{h, spec})
 			continue
 		}
-		specs = append(specs, spec)
+		first = append(first, Placed{h, spec})
 	}
-	made := h.RunAll(t, specs...)
-	if len(joiners) > 0 {
-		made = append(made, h.RunAll(t, joiners...)...)
-	}
-	return made
+	return first, joiners
 }
 
 func (d *draw) inSwarm(h *Host) bool {
@@ -123,7 +126,8 @@ func (d *draw) network(host, i int) NetworkSpec {
 			a := lan.Addr().As4()
 			a[3] = byte(128 + 16*host)
 			spec.Driver, spec.Parent = "macvlan", "eth0"
-			spec.Subnets = []Subnet{{Prefix: lan.String(), Range: netip.PrefixFrom(netip.AddrFrom4(a), 28).String()}}
+			// A LAN's router has its first address.
+			spec.Subnets = []Subnet{{Prefix: lan.String(), Gateway: lan.Addr().Next().String(), Range: netip.PrefixFrom(netip.AddrFrom4(a), 28).String()}}
 		}
 	}
 	return spec

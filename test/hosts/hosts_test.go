@@ -5,7 +5,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/docker/docker/api/types/network"
 )
@@ -45,15 +44,18 @@ func newSite(t *testing.T) *site {
 
 // TestHosts has one site for all, since an engine takes seconds.
 func TestHosts(t *testing.T) {
-	t0 := time.Now()
 	s := newSite(t)
-	t.Log(time.Since(t0))
 	Swarm(t, "192.0.2.2", s.alpha, s.beta)
 	s.alpha.Network(t, NetworkSpec{Name: "mesh", Driver: "overlay", Subnets: []Subnet{{Prefix: "10.20.0.0/24"}}})
+	var all, joiners []Placed
 	for _, h := range s.hosts {
-		furnish(t, h)
+		for _, spec := range furniture(t, h) {
+			all = append(all, Placed{h, spec})
+		}
+		joiners = append(joiners, Placed{h, Spec{Name: "joiner", Networks: []string{"container:web"}, TCP: []uint16{82}}})
 	}
-	t.Log(time.Since(t0))
+	s.RunAll(t, all...)
+	s.RunAll(t, joiners...)
 	t.Run("Reach", s.testReach)
 	t.Run("Families", s.testFamilies)
 	t.Run("MACVLAN", s.testMACVLAN)
@@ -66,8 +68,8 @@ func TestHosts(t *testing.T) {
 	t.Run("Draw", s.testDraw)
 }
 
-// furnish gives a host networks and containers, the same on each.
-func furnish(t *testing.T, h *Host) {
+// furniture are a host's containers, the same on each; it makes their networks.
+func furniture(t *testing.T, h *Host) []Spec {
 	t.Helper()
 	for _, n := range []NetworkSpec{
 		{Name: "app", Subnets: []Subnet{{Prefix: "172.20.0.0/24"}}},
@@ -77,24 +79,26 @@ func furnish(t *testing.T, h *Host) {
 	} {
 		h.Network(t, n)
 	}
-	h.RunAll(t,
-		Spec{
+	return []Spec{
+		{
 			Name: "web", Networks: []string{"app"}, IP: "172.20.0.9", TCP: []uint16{80, 81}, UDP: []uint16{53},
-			Publish: []string{"8080:80", "5353:53/udp", "172.17.0.1:9001:81", "127.0.0.1:9002:81"},
+			Publish: []string{"8080:80", "5353:53/udp", lanAddress(h) + ":5354:53/udp", "172.17.0.1:9001:81", "127.0.0.1:9002:81"},
 		},
-		Spec{Name: "vpn", Networks: []string{"app"}, TCP: []uint16{80}, Publish: vpn(h)},
-		Spec{Name: "peer", Networks: []string{"app"}},
-		Spec{Name: "apart", Networks: []string{"other"}},
-		Spec{Name: "plain"},
-		Spec{Name: "locked", Networks: []string{"inner"}, IP: "172.22.0.9", TCP: []uint16{80}, Publish: []string{"8090:80"}},
-		Spec{Name: "mate", Networks: []string{"inner"}},
-		Spec{Name: "deeper", Networks: []string{"deep"}},
-		Spec{Name: "inhost", Networks: []string{"host"}, TCP: []uint16{3000}, UDP: []uint16{3001}},
-		Spec{Name: "alone", Networks: []string{"none"}, TCP: []uint16{80}},
-		Spec{Name: "meshed", Networks: []string{"mesh"}, TCP: []uint16{80}, Publish: []string{"8070:80"}},
-	)
-	h.Run(t, Spec{Name: "joiner", Networks: []string{"container:web"}, TCP: []uint16{82}})
+		{Name: "vpn", Networks: []string{"app"}, TCP: []uint16{80}, Publish: vpn(h)},
+		{Name: "peer", Networks: []string{"app"}},
+		{Name: "apart", Networks: []string{"other"}},
+		{Name: "plain"},
+		{Name: "locked", Networks: []string{"inner"}, IP: "172.22.0.9", TCP: []uint16{80}, Publish: []string{"8090:80"}},
+		{Name: "mate", Networks: []string{"inner"}},
+		{Name: "deeper", Networks: []string{"deep"}},
+		{Name: "inhost", Networks: []string{"host"}, TCP: []uint16{3000}, UDP: []uint16{3001}},
+		{Name: "alone", Networks: []string{"none"}, TCP: []uint16{80}},
+		{Name: "meshed", Networks: []string{"mesh"}, TCP: []uint16{80}, Publish: []string{"8070:80"}},
+	}
 }
+
+// lanAddress is a host's IPv4 address on the LAN.
+func lanAddress(h *Host) string { return h.source().String() }
 
 // vpn publishes at the VPN's address where the host has one.
 func vpn(h *Host) []string {

@@ -103,6 +103,19 @@ func (n *Network) Remove() error {
 	}
 }
 
+// gateway is the first one that Docker gave the network.
+func (n *Network) gateway(t *testing.T) string {
+	t.Helper()
+	i, err := n.host.Engine.Client.NetworkInspect(t.Context(), n.ID, network.InspectOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range i.IPAM.Config {
+		return c.Gateway
+	}
+	return ""
+}
+
 // Swarm makes the hosts a swarm, until their engines end. The first one manages
 // it, at the address that the others reach it at.
 func Swarm(t *testing.T, address string, manager *Host, workers ...*Host) {
@@ -123,6 +136,22 @@ func Swarm(t *testing.T, address string, manager *Host, workers ...*Host) {
 		})
 		if err != nil {
 			t.Fatalf("have %s join the swarm of %s: %v", w.Name, manager.Name, err)
+		}
+	}
+	// A worker that joined is not yet one that is given networks.
+	for deadline := time.Now().Add(dockertest.CallLimit); ; time.Sleep(50 * time.Millisecond) {
+		nodes, err := manager.Engine.Client.NodeList(ctx, swarm.NodeListOptions{})
+		ready := 0
+		for _, n := range nodes {
+			if n.Status.State == swarm.NodeStateReady {
+				ready++
+			}
+		}
+		if ready == 1+len(workers) {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d of the swarm's %d nodes are ready: %v", ready, 1+len(workers), err)
 		}
 	}
 	manager.lab.swarm = append([]*Host{manager}, workers...)

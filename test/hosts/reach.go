@@ -67,15 +67,13 @@ func (f Fact) String() string {
 	return s + f.Err.Error()
 }
 
-// Reach dials an endpoint, twice if nobody answers at first: a datagram may be
-// lost, and the machine be busy.
+// Reach dials an endpoint, again and for longer if nobody answers at first: a
+// datagram may be lost, and the machine be busy.
 func (l *Lab) Reach(client *Client, e Endpoint) Fact {
 	f := Fact{Client: client, Endpoint: e}
 	var id string
-	for range 2 {
-		if id, f.Err = client.Dial(e.Proto, e.At); f.Err == nil {
-			break
-		}
+	if id, f.Err = client.dial(e.Proto, e.At, Patience/2); f.Err != nil {
+		id, f.Err = client.dial(e.Proto, e.At, Patience)
 	}
 	if f.Err == nil && id == e.Instance.Name {
 		f.Reachable = true

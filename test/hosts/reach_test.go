@@ -40,6 +40,7 @@ func (s *site) testReach(t *testing.T) {
 			"no published UDP port by docker-proxy at another address than the client's own gateway",
 			[]string{"alpha/peer", "alpha/web", "alpha/apart", "alpha/plain", "alpha/meshed"}, []string{"udp 192.0.2.2:5353"}, "",
 		},
+		{"a UDP port published at one address, by docker-proxy", []string{"alpha/peer", "alpha/web", "alpha/apart", "alpha/plain"}, []string{"udp 192.0.2.2:5354"}, "alpha/web"},
 		{"a published UDP port by docker-proxy at the client's own gateway", []string{"alpha/peer", "alpha/web"}, []string{"udp 172.20.0.1:5353"}, "alpha/web"},
 		{"and that of another network", []string{"alpha/apart"}, []string{"udp 172.21.0.1:5353"}, "alpha/web"},
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -80,26 +81,30 @@ func (l *Lab) RunAll(t *testing.T, specs ...Placed) []*Container {
 	t.Helper()
 	made := make([]*Container, len(specs))
 	errs := make([]error, len(specs))
-	slots := make(chan struct{}, atOnce)
-	var wg sync.WaitGroup
-	for i, p := range specs {
-		slots <- struct{}{}
-		wg.Go(func() {
-			made[i], errs[i] = p.On.run(t.Context(), p.Spec)
-			<-slots
-		})
-	}
-	wg.Wait()
+	eachAtOnce(specs, func(i int, p Placed) { made[i], errs[i] = p.On.run(t.Context(), p.Spec) })
+	made = slices.DeleteFunc(made, func(c *Container) bool { return c == nil })
 	for _, c := range made {
-		if c != nil {
-			c.Node.containers = append(c.Node.containers, c)
-			l.cleanup(t, c.Remove)
-		}
+		c.Node.containers = append(c.Node.containers, c)
 	}
+	l.cleanup(t, func() error { return removeAll(made) })
 	if err := errors.Join(errs...); err != nil {
 		t.Fatal(err)
 	}
 	return made
+}
+
+// eachAtOnce does something for each, for some of them at a time.
+func eachAtOnce[T any](all []T, do func(i int, what T)) {
+	slots := make(chan struct{}, atOnce)
+	var wg sync.WaitGroup
+	for i, what := range all {
+		slots <- struct{}{}
+		wg.Go(func() {
+			do(i, what)
+			<-slots
+		})
+	}
+	wg.Wait()
 }
 
 // run is what several goroutines may do at once. What it returns with an error
@@ -123,7 +128,7 @@ func (h *Host) run(ctx context.Context, spec Spec) (*Container, error) {
 		return nil, fmt.Errorf("create container %s on %s: %w", spec.Name, h.Name, err)
 	}
 	c := &Container{Client: Client{Name: identity, Node: h}, ID: made.ID[:12], Spec: spec}
-	c.Client.Container = c
+	c.Container = c
 	for _, n := range spec.Networks[min(1, len(spec.Networks)):] {
 		if err := engine.NetworkConnect(ctx, n, made.ID, nil); err != nil {
 			return c, fmt.Errorf("connect container %s on %s with %s: %w", spec.Name, h.Name, n, err)
@@ -183,6 +188,9 @@ func (c *Container) look(ctx context.Context) error {
 	}
 	c.Inspect = i
 	c.netns = &namespace{path: fmt.Sprintf("/proc/%d/ns/net", i.State.Pid)}
+	if err := c.settle(); err != nil {
+		return err
+	}
 	for _, p := range c.Spec.TCP {
 		if err := c.serves("tcp", p); err != nil {
 			return err
@@ -191,6 +199,32 @@ func (c *Container) look(ctx context.Context) error {
 	for _, p := range c.Spec.UDP {
 		if err := c.serves("udp", p); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// settle waits until the container's IPv6 addresses are in use: for a second or
+// two they are tentative (RFC 4862), and nobody reaches them.
+func (c *Container) settle() error {
+	for name, n := range c.Inspect.NetworkSettings.Networks {
+		if n.GlobalIPv6Address == "" {
+			continue
+		}
+		for deadline := time.Now().Add(dockertest.CallLimit); ; time.Sleep(20 * time.Millisecond) {
+			err := c.netns.do(func() error {
+				l, err := net.Listen("tcp", net.JoinHostPort(n.GlobalIPv6Address, "0"))
+				if err != nil {
+					return err
+				}
+				return l.Close()
+			})
+			if err == nil {
+				break
+			}
+			if time.Now().After(deadline) {
+				return fmt.Errorf("container %s on network %s: %w", c.Name, name, err)
+			}
 		}
 	}
 	return nil
@@ -250,15 +284,19 @@ func (c *Container) Restart(t *testing.T) {
 	}
 }
 
-// Remove ends the container.
-func (c *Container) Remove() error {
+// removeAll ends containers.
+func removeAll(all []*Container) error {
 	ctx, cancel := context.WithTimeout(context.Background(), dockertest.CallLimit)
 	defer cancel()
-	if i := slices.Index(c.Node.containers, c); i >= 0 {
-		c.Node.containers = slices.Delete(c.Node.containers, i, i+1)
+	for _, c := range all {
+		c.Node.containers = slices.DeleteFunc(c.Node.containers, func(o *Container) bool { return o == c })
 	}
-	if err := c.Node.Engine.Client.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: true, RemoveVolumes: true}); err != nil {
-		return fmt.Errorf("remove container %s: %w", c.Name, err)
-	}
-	return nil
+	errs := make([]error, len(all))
+	eachAtOnce(all, func(i int, c *Container) {
+		err := c.Node.Engine.Client.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: true, RemoveVolumes: true})
+		if err != nil {
+			errs[i] = fmt.Errorf("remove container %s: %w", c.Name, err)
+		}
+	})
+	return errors.Join(errs...)
 }

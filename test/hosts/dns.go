@@ -63,7 +63,9 @@ func (c *Client) serveDNS(t *testing.T, port uint16, handler dns.Handler) {
 		}
 		t.Cleanup(func() {
 			_ = s.Shutdown()
-			<-ended
+			if err := <-ended; err != nil {
+				t.Errorf("the DNS server on %s: %v", c.Name, err)
+			}
 		})
 	}
 }
@@ -121,22 +123,27 @@ func (l *Lab) forward(t *testing.T, c *Client, upstream netip.AddrPort, args ...
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // the result is in cmd.ProcessState
+		close(ended)
+	}()
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		<-ended
 	})
 	loopback := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 53)
+	// What it answers itself.
+	probe := new(dns.Msg).SetQuestion("version.bind.", dns.TypeTXT)
+	probe.Question[0].Qclass = dns.ClassCHAOS
 	for deadline := time.Now().Add(10 * time.Second); ; {
-		_, err := c.Exchange("udp", loopback, new(dns.Msg).SetQuestion("version.bind.", dns.TypeTXT))
+		_, err := c.Exchange("udp", loopback, probe)
 		if err == nil {
 			return
 		}
 		select {
-		case end := <-ended:
-			ended <- end
-			t.Fatalf("dnsmasq on %s: %v\n%s", c.Name, end, &log)
+		case <-ended:
+			t.Fatalf("dnsmasq on %s: %v\n%s", c.Name, cmd.ProcessState, &log)
 		case <-time.After(10 * time.Millisecond):
 		}
 		if time.Now().After(deadline) {

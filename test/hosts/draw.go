@@ -145,18 +145,18 @@ func (d *draw) container(i int, networks []string, addresses []netip.Addr) Spec 
 	if d.one(3) {
 		spec.UDP = []uint16{53}
 	}
-	switch {
-	case d.one(8):
+	switch d.IntN(16) {
+	case 0, 1:
 		d.port++
 		spec.Networks, spec.TCP, spec.UDP = []string{"host"}, []uint16{d.port}, nil
 		return spec
-	case d.one(16):
+	case 2:
 		spec.Networks = []string{"none"}
 		return spec
-	case d.one(8):
+	case 3, 4:
 		spec.PublishAll = true
 		return spec
-	case d.one(4):
+	case 5, 6, 7:
 		if other := networks[d.IntN(len(networks))]; other != spec.Networks[0] {
 			spec.Networks = append(spec.Networks, other)
 		}

@@ -48,6 +48,7 @@ func (l *Lab) Hosts() []*Host { return l.hosts }
 // cleanup removes something at the end of a test. What ends with the lab needs
 // no removal by itself: its engine goes as a whole, which is faster.
 func (l *Lab) cleanup(t *testing.T, remove func() error) {
+	t.Helper()
 	if t == l.t {
 		return
 	}
@@ -96,7 +97,7 @@ func (l *Lab) namespace(t *testing.T, name string) *namespace {
 	l.names[name] = true
 	full := l.prefix + "-" + name
 	run(t, "ip", "netns", "add", full)
-	n := &namespace{path: filepath.Join("/run/netns", full)}
+	n := &namespace{path: "/run/netns/" + full}
 	n.ip(t, "link", "set", "lo", "up")
 	return n
 }

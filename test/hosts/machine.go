@@ -139,8 +139,7 @@ type Host struct {
 	// Engine is its Docker Engine.
 	Engine *dockertest.Engine
 
-	image string
-	// networks and containers are those that are there, for Survey.
+	// networks and containers are those that are there.
 	networks   []*Network
 	containers []*Container
 }

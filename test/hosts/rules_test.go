@@ -76,7 +76,10 @@ func (r rules) container(client *Client, e Endpoint) verdict {
 func (r rules) inside(client *Client, e Endpoint) verdict {
 	proxied := e.Instance.Node == r.alpha
 	six := e.At.Addr().Is6()
-	if isHost(client) {
+	switch {
+	case six && !r.onLAN(e.At.Addr()) && !e.At.Addr().IsLoopback():
+		return unknown // a bridge's, which is tentative while nobody is on it
+	case isHost(client):
 		return verdictOf(e.Via == ViaNode || !six || proxied)
 	}
 	if e.At.Addr().IsLoopback() {
@@ -115,7 +118,7 @@ func (r rules) outside(client *Client, e Endpoint) verdict {
 	if e.Via == ViaPublished && at.Is6() && e.Instance.Node == r.beta {
 		return no
 	}
-	lan := slices.ContainsFunc(r.lan.prefixes, func(p netip.Prefix) bool { return p.Contains(at) })
+	lan := r.onLAN(at)
 	switch {
 	case client == &r.backhand.Client:
 		return verdictOf(at.String() == "10.9.0.2")
@@ -129,6 +132,11 @@ func (r rules) outside(client *Client, e Endpoint) verdict {
 		return unknown
 	}
 	return verdictOf(lan)
+}
+
+// onLAN is true for what is an address of the LAN's, as most machines know it.
+func (r rules) onLAN(a netip.Addr) bool {
+	return slices.ContainsFunc(r.lan.prefixes, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
 // isHost is true for who is in a machine's own namespace.

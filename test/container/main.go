@@ -98,20 +98,3 @@ func serveTCP(port, id string) error {
 		}
 	}
 }
-
-func serveUDP(port, id string) error {
-	pc, err := net.ListenPacket("udp", ":"+port)
-	if err != nil {
-		return err
-	}
-	buf := make([]byte, 1500)
-	for {
-		n, from, err := pc.ReadFrom(buf)
-		if err != nil {
-			return err
-		}
-		if _, err := pc.WriteTo(append([]byte(id+" "), buf[:n]...), from); err != nil {
-			log.Printf("udp %s: %v", port, err)
-		}
-	}
-}

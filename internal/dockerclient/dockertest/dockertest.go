@@ -30,16 +30,20 @@ const CallLimit = time.Minute
 
 // Engine is a Docker Engine of a test's own. It has its own data, socket and
 // bridge, keeps running containers when it ends (live-restore), and keeps its
-// hands off the machine's packet filter, which another engine uses.
+// hands off the machine's packet filter, which another engine uses. InNamespace
+// makes it another kind.
 type Engine struct {
 	// Client is one that gives up after CallLimit.
 	Client *client.Client
 	// Gateway is the machine's address on the engine's bridge, the network of
-	// containers that ask for no other.
+	// containers that ask for no other. It is invalid in a namespace.
 	Gateway netip.Addr
 
 	dir    string
 	bridge string
+	// netns is the path of the network namespace it lives in, if not the machine's.
+	netns  string
+	config string
 	log    *os.File
 	// containerd is a process of its own, as where systemd starts both.
 	containerd, dockerd *process
@@ -49,12 +53,22 @@ type Engine struct {
 	inUse   io.Closer
 }
 
-// New starts an engine of which nothing is left when the test ends. It skips the
-// test where that takes what the machine lacks, unless RACKDNS_REQUIRE_DOCKER is
-// 1.
-func New(t *testing.T) *Engine {
+// Option is what an engine has that others have not.
+type Option func(*Engine)
+
+// InNamespace has the engine live in the network namespace at a path, which is
+// the test's own: there it is as Docker comes, with docker0, the packet filter,
+// docker-proxy, and without live-restore, so that it can join a swarm.
+func InNamespace(path string) Option { return func(e *Engine) { e.netns = path } }
+
+// WithConfig is the daemon.json of the engine's first start.
+func WithConfig(content string) Option { return func(e *Engine) { e.config = content } }
+
+// Require skips the test where the machine lacks what an engine takes, unless
+// RACKDNS_REQUIRE_DOCKER is 1.
+func Require(t *testing.T) {
 	t.Helper()
-	for _, tool := range []string{"dockerd", "containerd", "ip", "pgrep"} {
+	for _, tool := range []string{"dockerd", "containerd", "ip", "nsenter", "pgrep"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			SkipOrFail(t, err.Error())
 		}
@@ -62,14 +76,27 @@ func New(t *testing.T) *Engine {
 	if os.Geteuid() != 0 {
 		SkipOrFail(t, "it takes root")
 	}
+}
+
+// New starts an engine of which nothing is left when the test ends. It skips the
+// test as Require does.
+func New(t *testing.T, opts ...Option) *Engine {
+	t.Helper()
+	Require(t)
 	dir := t.TempDir()
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Of the range for benchmarks, which nobody routes (RFC 2544).
-	gateway := netip.AddrFrom4([4]byte{198, 18, byte(mathrand.N(256)), 1})
-	e := &Engine{dir: dir, bridge: "rd" + strings.ToLower(rand.Text()[:8]), Gateway: gateway, log: log}
+	e := &Engine{dir: dir, config: "{}", log: log}
+	for _, o := range opts {
+		o(e)
+	}
+	if e.netns == "" {
+		e.bridge = "rd" + strings.ToLower(rand.Text()[:8])
+		// Of the range for benchmarks, which nobody routes (RFC 2544).
+		e.Gateway = netip.AddrFrom4([4]byte{198, 18, byte(mathrand.N(256)), 1})
+	}
 	t.Cleanup(func() { e.end(t) })
 	e.hire(t)
 	if e.Client, err = dockerclient.Dial(e.Host()); err == nil {
@@ -78,10 +105,12 @@ func New(t *testing.T) *Engine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ip(t, "link", "add", e.bridge, "type", "bridge")
-	ip(t, "address", "add", gateway.String()+"/24", "dev", e.bridge)
-	ip(t, "link", "set", e.bridge, "up")
-	e.Configure(t, "{}")
+	if e.bridge != "" {
+		ip(t, "link", "add", e.bridge, "type", "bridge")
+		ip(t, "address", "add", e.Gateway.String()+"/24", "dev", e.bridge)
+		ip(t, "link", "set", e.bridge, "up")
+	}
+	e.Configure(t, e.config)
 	e.Write(t, "containerd.toml", "version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n")
 	e.containerd = e.spawn(t, "containerd",
 		"--config", e.Path("containerd.toml"),
@@ -125,17 +154,22 @@ func (e *Engine) Configure(t *testing.T, content string) {
 // Up starts the engine's process and waits until it answers.
 func (e *Engine) Up(t *testing.T) {
 	t.Helper()
-	e.dockerd = e.spawn(t, "dockerd",
+	args := []string{
 		"--config-file", e.Path("dockerd.json"),
 		"--containerd", e.Path("c.sock"),
 		"--data-root", e.Path("data"),
 		"--exec-root", e.Path("exec"),
 		"--pidfile", e.Path("pid"),
 		"--host", e.Host(),
-		"--bridge", e.bridge,
-		"--iptables=false", "--ip6tables=false", "--ip-masq=false",
 		"--storage-driver", "vfs",
-		"--live-restore")
+	}
+	if e.netns == "" {
+		args = append(args,
+			"--bridge", e.bridge,
+			"--iptables=false", "--ip6tables=false", "--ip-masq=false",
+			"--live-restore")
+	}
+	e.dockerd = e.spawn(t, "dockerd", args...)
 	e.answers(t)
 }
 
@@ -215,7 +249,8 @@ func (e *Engine) tail() string {
 func (e *Engine) end(t *testing.T) {
 	t.Helper()
 	if e.Client != nil {
-		if e.dockerd != nil {
+		// In a namespace it ends its containers itself, all at once.
+		if e.dockerd != nil && e.netns == "" {
 			e.removeAll(t)
 		}
 		_ = e.Client.Close()
@@ -332,6 +367,10 @@ func (p *process) start(t *testing.T, cmd *exec.Cmd) {
 // spawn starts a part of the engine, which logs to its file.
 func (e *Engine) spawn(t *testing.T, name string, args ...string) *process {
 	t.Helper()
+	if e.netns != "" {
+		// Not `ip netns exec`, which hides the cgroups. It becomes the program.
+		name, args = "nsenter", append([]string{"--net=" + e.netns, name}, args...)
+	}
 	p, cmd := new(process), exec.Command(name, args...)
 	cmd.Stdout, cmd.Stderr = e.log, e.log
 	p.start(t, cmd)

@@ -1,5 +1,5 @@
 # What is left to do when a test has no more use for its Docker Engine, or has
-# died: janitor.sh DIRECTORY BRIDGE. It waits for the end of its standard input,
+# died: janitor.sh DIRECTORY [BRIDGE]. It waits for the end of its standard input,
 # whose other end the test holds.
 dir=$1 bridge=$2
 
@@ -31,5 +31,5 @@ done 2>/dev/null
 awk -v below="$dir/" 'index($5, below) == 1 { print $5 }' /proc/self/mountinfo | sort -r | while read -r mount; do
     umount -l "$mount"
 done
-ip link show "$bridge" >/dev/null 2>&1 && ip link delete "$bridge"
+[ -n "$bridge" ] && ip link show "$bridge" >/dev/null 2>&1 && ip link delete "$bridge"
 rm -rf --one-file-system "$dir"

@@ -34,6 +34,8 @@ func TestRollingRestart(t *testing.T) {
 	var asked, retried atomic.Int64
 	stop := make(chan struct{})
 	var asking sync.WaitGroup
+	end := sync.OnceFunc(func() { close(stop); asking.Wait() })
+	t.Cleanup(end)
 	ask := func() {
 		c := dns.Client{Timeout: time.Second}
 		m := new(dns.Msg)
@@ -83,8 +85,7 @@ func TestRollingRestart(t *testing.T) {
 	wire.Cut()
 	last := launch(t, "dns", "-conf", conf)
 	says(t, last, "waiting for the registry before joining")
-	close(stop)
-	asking.Wait()
+	end()
 	old.stop(syscall.SIGTERM)
 	eventually(t, "SERVFAIL rather than nothing", func() error { return has(server, name, dns.RcodeServerFailure) })
 	t.Logf("%d questions, %d of them twice", asked.Load(), retried.Load())

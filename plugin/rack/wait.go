@@ -73,7 +73,7 @@ func (w *wait) started(r *Rack, addrs []string) {
 	}
 	end := time.Now().Add(w.patience)
 	other := ""
-	for told := false; !w.known(end, other != ""); told = told || other != "" {
+	for told := false; !w.known(end, other != ""); {
 		if w.first {
 			other = answered(w.addrs)
 		}
@@ -83,6 +83,7 @@ func (w *wait) started(r *Rack, addrs []string) {
 			w.complain()
 			return
 		case !told:
+			told = true
 			log.Infof("waiting for the registry before joining the server that answers at %s", other)
 		}
 	}

@@ -21,7 +21,7 @@ func TestRegistryIsRestored(t *testing.T) {
 			t.Parallel()
 			etcd := etcdtest.Start(t, 1, nil)
 			wires := etcd.Proxied()
-			s := newScene(t, etcd, wires)
+			s := newScene(t, etcd, wires, "preserve 0")
 			copied := filepath.Join(t.TempDir(), "copy")
 			etcd.Kill()
 			etcd.Members[0].CopyDir(copied)

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -80,7 +81,7 @@ func (s *standalone) corefile(etcd, node string) string {
 		fmt.Fprintf(&b, ".:%s {\n  bind %s\n  %s\n  errors\n", port, hosts, dnsserve.Directive)
 		// No reply over UDP is larger than any path takes (DNS flag day 2020).
 		b.WriteString("  bufsize 1232\n")
-		fmt.Fprintf(&b, "  rack %s {\n    etcd %s\n    node %s\n%s  }\n  shortname @rack {\n", s.zone(), etcd, node, s.credentials())
+		fmt.Fprintf(&b, "  rack %s {\n    etcd %s\n    node %s\n    state %q\n    preserve %s\n%s  }\n  shortname @rack {\n", s.zone(), etcd, node, s.absState(), s.preserve, s.credentials())
 		for _, ns := range s.namespaces {
 			fmt.Fprintf(&b, "    namespaces %s\n", ns)
 		}
@@ -91,6 +92,16 @@ func (s *standalone) corefile(etcd, node string) string {
 		b.WriteString("}\n")
 	}
 	return b.String()
+}
+
+// absState is where the DNS server keeps its last picture, whatever directory
+// the process is in.
+func (s *standalone) absState() string {
+	dir, err := filepath.Abs(s.stateDir())
+	if err != nil {
+		return s.stateDir()
+	}
+	return dir
 }
 
 // credentials is the property of the rack plugin, empty where etcd has no users.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/rackdns/rackdns/internal/agent"
 	"github.com/rackdns/rackdns/internal/heap"
+	"github.com/rackdns/rackdns/internal/index"
 	"github.com/rackdns/rackdns/internal/registry"
 	"github.com/rackdns/rackdns/internal/registry/embedded"
 	"github.com/rackdns/rackdns/plugin/recursion"
@@ -68,6 +69,7 @@ func standaloneCommand() *cobra.Command {
 	f.StringSliceVar(&s.namespaces, "namespaces", nil, "namespaces with short names though the world knows them too, such as shop or dev; can be there several times")
 	f.StringSliceVar(&s.recursion, "allow-recursion", []string{recursion.LocalNets}, "for whom names outside of the rack are looked up: \""+recursion.LocalNets+"\" (this host's networks and Docker's), networks, \""+recursion.Any+"\" or \""+recursion.None+"\"; can be there several times")
 	s.etcd.add(f)
+	f.DurationVar(&s.preserve, "preserve", index.DefaultPreserve, "how long instances stay that the registry has lost all at once; 0 is not at all")
 	f.StringVar(&s.data, "data", "", "directory for the registry's data (default "+defaultData()+")")
 	s.node.add(f, "address of the Docker Engine, or \""+dockerOff+"\" (default as for the docker command)")
 	s.http.addHTTP(f)
@@ -101,6 +103,9 @@ func (s *standalone) agentConfig() (agent.Config, error) {
 	}
 	if s.data == "" {
 		s.data = defaultData()
+	}
+	if s.preserve < 0 {
+		return agent.Config{}, usagef("--preserve %s: want a duration, or 0", s.preserve)
 	}
 	flags := s.node
 	if flags.docker == dockerOff {
@@ -145,9 +150,12 @@ func (s *standalone) run(ctx context.Context) (err error) {
 	return s.runWith(ctx, etcd, cfg, foundByItself(listen, s.data))
 }
 
+// stateDir is where DNS keeps its last picture of the rack.
+func (s *standalone) stateDir() string { return filepath.Join(s.data, "state") }
+
 // hasPicture says whether DNS can answer without a registry.
 func (s *standalone) hasPicture() bool {
-	found, err := filepath.Glob(filepath.Join(s.data, "state", "*"))
+	found, err := filepath.Glob(filepath.Join(s.stateDir(), "*"+index.PictureSuffix))
 	return err == nil && len(found) > 0
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/miekg/dns"
 	"golang.org/x/sys/unix"
 
+	"github.com/rackdns/rackdns/internal/index"
 	"github.com/rackdns/rackdns/internal/registry/etcdtest"
 )
 
@@ -350,7 +351,7 @@ func TestRegistryDiskFullAtStart(t *testing.T) {
 	}
 	checkOneLine(t, stderr, "--data", r.data, "no space left on device")
 
-	if err := os.WriteFile(filepath.Join(state, r.name), nil, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(state, r.name+index.PictureSuffix), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	r.process = launch(t, r.args...)

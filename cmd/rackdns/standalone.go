@@ -39,6 +39,7 @@ type standalone struct {
 	upstreams []string
 	etcd      listenFlags
 	data      string
+	preserve  time.Duration
 	node      nodeFlags
 	http      httpFlag
 

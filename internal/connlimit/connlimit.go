@@ -39,6 +39,10 @@ const repeatAfter = 10 * time.Minute
 // New returns a Limiter of max connections, one at least. The name is what its
 // metrics and its log say.
 func New(name string, limit int, log *slog.Logger) *Limiter {
+	// They are there before the first of each happens.
+	connections.WithLabelValues(name)
+	evictions.WithLabelValues(name)
+	acceptErrors.WithLabelValues(name)
 	return &Limiter{
 		max: max(limit, 1), name: name, log: log, started: time.Now(),
 		conns: map[*conn]struct{}{}, clients: map[netip.Addr]int{},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -109,6 +110,9 @@ func (c *Container) Forward(t *testing.T, upstream netip.AddrPort, args ...strin
 func (l *Lab) forward(t *testing.T, c *Client, upstream netip.AddrPort, args ...string) {
 	t.Helper()
 	if _, err := exec.LookPath("dnsmasq"); err != nil {
+		if os.Getenv("RACKDNS_REQUIRE_DOCKER") == "1" {
+			t.Fatalf("no dnsmasq to put in front: %v", err)
+		}
 		t.Skipf("no dnsmasq to put in front: %v", err)
 	}
 	cmd := c.netns.command("dnsmasq", append([]string{

@@ -26,8 +26,6 @@ func (a *Addrs) V6() []byte {
 	return a.v6[:]
 }
 
-func (a *Addrs) empty() bool { return !a.has4 && !a.has6 }
-
 func (a *Addrs) add(ip netip.Addr) {
 	switch {
 	case ip.Is4():

@@ -128,7 +128,7 @@ func (b *builder) swap(k registry.Key, old, is *Instance, revision int64) {
 	if old == nil && is == nil {
 		return
 	}
-	if !(old.isHidden() && is.isHidden()) && (old == nil || is == nil || b.reset || !old.looksLike(is)) {
+	if (!old.isHidden() || !is.isHidden()) && (old == nil || is == nil || b.reset || !old.looksLike(is)) {
 		b.serial = max(b.serial, revision)
 	}
 	if is != nil {

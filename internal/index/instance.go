@@ -167,7 +167,7 @@ func (i *Instance) looksLike(o *Instance) bool {
 	}
 	return i.node == o.node && i.mode == o.mode && i.weight == o.weight && i.priority == o.priority &&
 		slices.Equal(i.ports, o.ports) && slices.Equal(i.networks, o.networks) &&
-		slices.EqualFunc(i.bindings, o.bindings, func(a, b []binding) bool { return slices.Equal(a, b) })
+		slices.EqualFunc(i.bindings, o.bindings, slices.Equal[[]binding])
 }
 
 // isHidden reports whether DNS shows nothing of the instance, which may be nil.

@@ -107,10 +107,10 @@ func (p *picture) write(path string) (f *os.File, err error) {
 	if _, err = f.WriteAt(header(p.confirmed, body.length, body.sum), 0); err != nil {
 		return nil, err
 	}
-	if err = f.Sync(); err != nil {
-		return nil, err
+	if err = f.Sync(); err == nil {
+		err = os.Rename(f.Name(), path)
 	}
-	return f, os.Rename(f.Name(), path)
+	return f, err
 }
 
 func (p *picture) writeBody(w *summed) error {

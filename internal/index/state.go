@@ -24,8 +24,7 @@ type keeper struct {
 	index        *Index
 
 	interval time.Duration
-	// drawn is the revision of the last picture, written when the last one was.
-	drawn   int64
+	// changed says that the picture on disk isn't the last one.
 	changed bool
 	next    time.Time
 	// file is that of the last picture that was written.

@@ -19,7 +19,8 @@ func prefixes(all ...string) []netip.Prefix {
 
 // host is a node with two bridges, an internal one, a macvlan on its LAN, a VPN
 // address and an overlay that another node has too.
-func host(name, own, lan string, change ...func(*Node)) *Node {
+func host(name, own string, change ...func(*Node)) *Node {
+	const lan = "192.0.2.0/24"
 	n := &Node{
 		Name:      name,
 		Addresses: []netip.Addr{addr(own), addr("fd00::2"), addr("100.64.0.7")},
@@ -107,9 +108,9 @@ func told(targets []Target) string {
 
 func TestEvaluate(t *testing.T) {
 	t.Parallel()
-	n1 := host("n1", "192.0.2.2", "192.0.2.0/24")
-	n2 := host("n2", "192.0.2.3", "192.0.2.0/24")
-	filtered := host("n1", "192.0.2.2", "192.0.2.0/24", func(n *Node) { n.Unproxied = true })
+	n1 := host("n1", "192.0.2.2")
+	n2 := host("n2", "192.0.2.3")
+	filtered := host("n1", "192.0.2.2", func(n *Node) { n.Unproxied = true })
 	const stranger = "from 198.51.100.7"
 	published := []Port{port(80, "192.0.2.2:8080", "[fd00::2]:8080")}
 	for _, tc := range []struct {
@@ -207,7 +208,7 @@ func TestEvaluate(t *testing.T) {
 
 func TestIdentify(t *testing.T) {
 	t.Parallel()
-	n := host("n1", "192.0.2.2", "192.0.2.0/24")
+	n := host("n1", "192.0.2.2")
 	for from, want := range map[string]string{
 		"127.0.0.1": "node", "::1": "node", "192.0.2.2": "node", "fd00::2": "node",
 		"172.18.0.1": "hidden", "172.18.0.5": "on network n1-blue", "fd18::5": "on network n1-blue", "10.99.0.5": "on network over",

@@ -44,7 +44,7 @@
 //
 // # Costs
 //
-// An engine takes two seconds, a container half of one, and an address that
+// An engine takes two seconds, a container more than one, and an address that
 // doesn't answer [Patience]: so a test makes one lab and has subtests share it.
 // What is made with the lab's own *testing.T goes with the lab, and what is made
 // with a subtest's goes with that. All of it goes also when the test is killed.

@@ -22,7 +22,7 @@ func (s *site) testDraw(t *testing.T) {
 	}
 	for i := range uint64(*draws) {
 		t.Run(fmt.Sprintf("seed=%d", first+i), func(t *testing.T) {
-			scene := s.Draw(t, first+i, Size{Networks: 3, Containers: 5})
+			scene := s.Draw(t, first+i, Size{Networks: 3, Containers: 4})
 			var said, unsaid, reachable int
 			for _, f := range scene.Facts {
 				want := rules{s}.expects(f.Client, f.Endpoint)

@@ -44,6 +44,7 @@ func newSite(t *testing.T) *site {
 
 // TestHosts has one site for all, since an engine takes seconds.
 func TestHosts(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	Swarm(t, "192.0.2.2", s.alpha, s.beta)
 	s.alpha.Network(t, NetworkSpec{Name: "mesh", Driver: "overlay", Subnets: []Subnet{{Prefix: "10.20.0.0/24"}}})

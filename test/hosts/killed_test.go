@@ -19,6 +19,7 @@ const victim = "RACKDNS_TEST_VICTIM"
 
 // Nothing is left of a lab when its test was killed.
 func TestKilled(t *testing.T) {
+	t.Parallel()
 	dockertest.Require(t)
 	if os.Getenv(victim) != "" {
 		l := New(t)

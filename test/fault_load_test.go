@@ -28,6 +28,8 @@ type question struct {
 	asked   int
 	ttl     uint32
 	faults  []string
+	// counts are the faults by their kind.
+	counts faultCounts
 }
 
 // then announces that the answer is going to change.
@@ -69,11 +71,27 @@ func (q *question) take(m *dns.Msg, err error) {
 	case err == nil && q.now+1 < len(q.answers) && got == q.answers[q.now+1]:
 		q.now++
 	default:
+		q.counts.add(m, err, got)
 		if err != nil {
 			got = err.Error()
 		}
 		q.faults = append(q.faults, fmt.Sprintf("%s %s %s: %q, want %q", time.Now().Format("15:04:05.000"),
 			q.name, dns.TypeToString[q.kind], got, q.answers[q.now:]))
+	}
+}
+
+// faultCounts counts replies that should not have been: another answer than the
+// right one, none or a failure, and the denial that there is anything.
+type faultCounts struct{ wrong, failed, empty int }
+
+func (c *faultCounts) add(m *dns.Msg, err error, got string) {
+	switch {
+	case err != nil, m.Rcode != dns.RcodeSuccess && m.Rcode != dns.RcodeNameError:
+		c.failed++
+	case got == "" || got == nxdomain:
+		c.empty++
+	default:
+		c.wrong++
 	}
 }
 

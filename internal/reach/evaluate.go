@@ -189,7 +189,8 @@ func (e *evaluation) published(p *Port, four bool) Endpoint {
 // for one that won't do, and then why.
 func (e *evaluation) rank(p *Port, a netip.Addr) (int, Rule) {
 	c, node := e.client, e.instance.Node
-	if c.confined() {
+	if c.confined() && (!c.on(node) || len(e.instance.Attachments) > 0) {
+		// What has the network of its own node is reached all the same.
 		return -1, Confined
 	}
 	own := node == nil || node.own(a)

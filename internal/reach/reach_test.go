@@ -180,6 +180,8 @@ func TestEvaluate(t *testing.T) {
 		{"udp from elsewhere", "in n2-blue", n2, Instance{Node: n1, Attachments: []Attachment{on("n1-bridge", "172.17.0.2")}, Ports: []Port{udp(port(53, "192.0.2.2:53"))}}, Options{}, "192.0.2.2 53"},
 
 		{"internal client, published", "in n1-inner", n1, Instance{Node: n1, Attachments: []Attachment{on("n1-bridge", "172.17.0.2")}, Ports: published}, Options{}, ""},
+		{"internal client, host network", "in n1-inner", n1, Instance{Node: n1, Ports: []Port{port(80, "192.0.2.2:80")}}, Options{}, "192.0.2.2 80"},
+		{"internal client, host network elsewhere", "in n1-inner", n1, Instance{Node: n2, Ports: []Port{port(80, "192.0.2.3:80")}}, Options{}, ""},
 		{"internal client, its network", "in n1-inner", n1, Instance{Node: n1, Attachments: []Attachment{on("n1-inner", "172.19.0.2")}, Ports: []Port{port(80)}}, Options{}, "172.19.0.2 80"},
 		{"internal client, routable", "in n1-inner", n1, Instance{Node: n1, Attachments: []Attachment{on("n1-bridge", "172.17.0.2")}, Ports: []Port{port(80)}}, Options{Routable: []string{"bridge"}}, ""},
 		{"internal and another network", "in n1-inner n1-blue", n1, Instance{Node: n1, Attachments: []Attachment{on("n1-bridge", "172.17.0.2")}, Ports: []Port{port(80, "192.0.2.2:8080")}}, Options{}, "192.0.2.2 8080"},

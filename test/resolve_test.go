@@ -138,8 +138,8 @@ func TestResolveIsWhatDNSAnswers(t *testing.T) {
 	text := run(t, "resolve", "web", "--rack", r.name, "--etcd", r.etcd, "--from", far.id)
 	hasLine(t, text, name[:len(name)-1], "asked from", far.address().String(), far.id, "far."+app)
 	hasLine(t, text, "told", both.id, at(other, both), "shares network "+other.name)
-	hasLine(t, text, "told", published.id, outside, "is published beyond loopback")
-	hasLine(t, text, "left", hidden.id, "shares no network with the asker")
+	hasLine(t, text, "told", published.id, outside, "is published where the client reaches it")
+	hasLine(t, text, "left", hidden.id, "the client is not on its network")
 	hasLine(t, text, "left", paused.id, "is paused")
 }
 

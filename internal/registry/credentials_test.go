@@ -101,7 +101,7 @@ func replace(t *testing.T, file, text string) {
 // A password that is changed in etcd and, later, in its file is used without a
 // restart. Until then nobody hammers at etcd, the log says what to mend, and
 // what is registered stays.
-func TestPasswordChanges(t *testing.T) {
+func TestRegistryPasswordChanges(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		name  string
@@ -231,7 +231,7 @@ func TestIdleTokenExpires(t *testing.T) {
 
 // An authority that is replaced on disk, by a link that is set anew as
 // deployments do, is the one that counts from the next handshake on.
-func TestAuthorityReplaced(t *testing.T) {
+func TestRegistryAuthorityReplaced(t *testing.T) {
 	t.Parallel()
 	const rack = "authority"
 	before, after := newAuthority(t, "before"), newAuthority(t, "after")

@@ -45,7 +45,7 @@ func TestBrowserIsNoWayIn(t *testing.T) {
 	t.Parallel()
 	at, agent := etcdtest.FreeAddr(t), etcdtest.FreeAddr(t)
 	r := startRack(t, nil, "--docker", "off", "--http", at, "--http-hosts", "rackdns.example")
-	launch(t, "agent", "--rack", r.name, "--etcd", "http://"+r.etcd, "--host-address", hosted, "--docker", "unix:///nowhere/docker.sock",
+	launch(t, "agent", "--rack", r.name, "--etcd", r.etcd, "--host-address", hosted, "--docker", "unix:///nowhere/docker.sock",
 		"--metrics", agent, "--metrics-hosts", "rackdns.example,other.example")
 	eventually(t, "the agent's listener", func() error { return ok(agent, "/healthz") })
 	for listener, flag := range map[string]string{at: "--http-hosts", agent: "--metrics-hosts"} {

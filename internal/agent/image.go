@@ -101,7 +101,16 @@ func isReadHere(label string) bool {
 		"com.docker.stack.namespace", "com.docker.swarm.service.name":
 		return true
 	}
-	return !strings.HasPrefix(label, "com.docker.") && !strings.HasPrefix(label, upPrefix)
+	if name, ok := strings.CutPrefix(label, "rackdns."); ok {
+		first, _, _ := strings.Cut(name, ".")
+		return slices.Contains(ownLabels, first)
+	}
+	return !strings.HasPrefix(label, "com.docker.")
+}
+
+// ownLabels are the labels of ours, by what follows "rackdns.", up to a dot.
+var ownLabels = []string{
+	"app", "service", "namespace", "ignore", "network", "address", "weight", "priority", "health", "links", "resource", "port", "tags",
 }
 
 // fromImages reports whether a label or variable counts by default if it is the

@@ -322,10 +322,8 @@ func (i *Instance) facts(node *reach.Node) reach.Instance {
 		if at.addr.IsValid() {
 			f.Node.Addresses = []netip.Addr{at.addr}
 		}
-		for n := range i.networks {
-			f.Node.Networks = append(f.Node.Networks, assumedNetwork(i.networks[n].of.Value()))
-		}
 	}
+	f.Node = i.withAssumed(f.Node)
 	for n, p := range i.ports {
 		f.Ports[n] = reach.Port{Number: p.Container, Protocol: p.Protocol()}
 		for m := range i.bindings[n] {
@@ -348,6 +346,26 @@ func (i *Instance) facts(node *reach.Node) reach.Instance {
 		f.Attachments = append(f.Attachments, a)
 	}
 	return f
+}
+
+// withAssumed returns the node with those of the instance's networks that it
+// tells nothing of: an agent before this version tells of none, and any of a new
+// one a moment late.
+func (i *Instance) withAssumed(node *reach.Node) *reach.Node {
+	known := node
+	for n := range i.networks {
+		of := i.networks[n].of.Value()
+		if node == nil || node.Network(of.id) != nil {
+			continue
+		}
+		if node == known {
+			c := *known
+			c.Networks = slices.Clone(known.Networks)
+			node = &c
+		}
+		node.Networks = append(node.Networks, assumedNetwork(of))
+	}
+	return node
 }
 
 // assumedNetwork is what a network probably is of which its node tells nothing.

@@ -45,6 +45,11 @@ func bindTo(address string, share bool) error {
 		}
 	}
 	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil && host == "" {
+		// A host without IPv6, where all addresses are those of IPv4.
+		sockaddr = &unix.SockaddrInet4{Port: number}
+		fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	}
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/coredns/caddy"
+	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -29,6 +30,9 @@ func TestParse(t *testing.T) {
 		{"ttl is long", "rack acme.convox {\n ttl 3601\n}", `property "ttl": "3601" is not a number of seconds from 0 to 3600`},
 		{"preserve", "rack acme.convox {\n preserve -1s\n}", `property "preserve": "-1s" is not a duration`},
 		{"preserve without a unit", "rack acme.convox {\n preserve 10\n}", `property "preserve": "10" is not a duration`},
+		{"preserve is no duration", "rack acme.convox {\n preserve long\n}", `Testfile:2 - Error during parsing: property "preserve": "long" is not a duration such as 10m, or 0 for never`},
+		{"no preserve", "rack acme.convox {\n preserve\n}", `property "preserve": wants 1, has 0 arguments`},
+		{"no state", "rack acme.convox {\n state\n}", `Testfile:2 - Error during parsing: property "state": wants 1, has 0 arguments`},
 		{"two states", "rack acme.convox {\n state a b\n}", `property "state": wants 1, has 2 arguments`},
 		{"max_stale", "rack acme.convox {\n max_stale 5\n}", `property "max_stale": "5" is not a duration`},
 		{"address", "rack acme.convox {\n address both\n}", `property "address": "both" is neither auto, host nor container`},
@@ -79,6 +83,8 @@ func TestParseTakesEverything(t *testing.T) {
 		routable a b
 		ttl 7
 		max_stale 90s
+		preserve 3m
+		state pictures
 		fallthrough x.acme.convox
 	}`))
 	if err != nil {
@@ -87,14 +93,46 @@ func TestParseTakesEverything(t *testing.T) {
 	got := map[string]any{
 		"zones": r.CacheBypassZones(), "base": r.base, "rack": r.RackName(), "endpoints": r.config.Registry.Endpoints, "prefix": r.config.Registry.Prefix,
 		"node": r.config.Options.Node, "address": r.config.Options.Address, "routable": r.config.Options.Routable,
-		"ttl": r.ttl, "stale": r.maxStale, "fall": r.fall.Zones,
+		"ttl": r.ttl, "stale": r.maxStale, "preserve": r.config.Preserve, "state": r.config.State, "fall": r.fall.Zones,
 	}
 	want := map[string]any{
 		"zones": []string{"18.172.in-addr.arpa.", "acme.example.org.", "acme.convox."}, "base": "acme.convox.", "rack": "acme",
 		"endpoints": []string{"http://10.0.0.1:2379"}, "prefix": "/p", "node": "n", "address": "host", "routable": []string{"a", "b"},
-		"ttl": uint32(7), "stale": 90 * time.Second, "fall": []string{"x.acme.convox."},
+		"ttl": uint32(7), "stale": 90 * time.Second, "preserve": 3 * time.Minute, "state": "pictures", "fall": []string{"x.acme.convox."},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestParsePreserveAndState has what stands for never, for the default, and
+// where a picture is kept.
+func TestParsePreserveAndState(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		properties, root string
+		preserve         time.Duration
+		state            string
+	}{
+		{"ttl 5", "/etc/coredns", 0, ""},
+		{"preserve 0", "", -1, ""},
+		{"preserve 0s", "", -1, ""},
+		{"preserve 90s", "", 90 * time.Second, ""},
+		{"state /var/lib/rackdns", "/etc/coredns", 0, "/var/lib/rackdns"},
+		{"state pictures", "/etc/coredns", 0, "/etc/coredns/pictures"},
+		{"state pictures", "", 0, "pictures"},
+	} {
+		t.Run(tc.properties+" below "+tc.root, func(t *testing.T) {
+			t.Parallel()
+			c := caddy.NewTestController("dns", "rack acme.convox {\n"+tc.properties+"\n}")
+			dnsserver.GetConfig(c).Root = tc.root
+			r, err := parse(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.config.Preserve != tc.preserve || r.config.State != tc.state {
+				t.Errorf("preserve %v, state %q; want %v, %q", r.config.Preserve, r.config.State, tc.preserve, tc.state)
+			}
+		})
 	}
 }

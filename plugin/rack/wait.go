@@ -50,6 +50,11 @@ func waitOf(c *caddy.Controller) *wait {
 		w.patience, w.first = firstWait, true
 		return nil
 	})
+	// Not at a reload, which hands the sockets on.
+	c.OnFinalShutdown(func() error {
+		leave(shared(w.addrs))
+		return nil
+	})
 	return w
 }
 

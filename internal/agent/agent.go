@@ -10,6 +10,7 @@ import (
 	"os"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
@@ -74,10 +75,18 @@ type Config struct {
 
 // Agent keeps the registry equal to what runs on one engine.
 type Agent struct {
-	cfg     Config
-	log     *slog.Logger
-	home    home
-	links   []link
+	cfg Config
+	log *slog.Logger
+	// configured is the host's address if it needn't be found out; remote says
+	// that the engine is on another host, of which only that is known.
+	configured netip.Addr
+	remote     bool
+	host       host
+	// place is where the node is now; without a valid address until that is known.
+	place atomic.Pointer[place]
+	// bridges are those that the engine told of last. They are whoever's who
+	// finds out the place.
+	bridges bridges
 	started time.Time
 	// boot is the host's boot ID, empty if it has none.
 	boot    string
@@ -96,8 +105,9 @@ type Agent struct {
 	inspector *inspector
 
 	// down is that the engine is out of reach, foreign that it is another one,
-	// unheard that kills are not heard of before they are done.
-	down, foreign, unheard *lasting.Trouble
+	// unheard that kills are not heard of before they are done, lost that the
+	// host has no address for others.
+	down, foreign, unheard, lost *lasting.Trouble
 
 	// runtimes hears of kills before they are done; nil if it can't.
 	runtimes *runtimeWatch
@@ -135,11 +145,7 @@ func newAgent(cfg Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	addr, err := nodeAddress(cfg.HostAddress)
-	if err != nil && (!cfg.Alone || !errors.Is(err, errNoAddress)) {
-		return nil, err
-	}
-	ls, err := links()
+	configured, err := checkHostAddress(cfg.HostAddress)
 	if err != nil {
 		return nil, err
 	}
@@ -149,21 +155,32 @@ func newAgent(cfg Config) (*Agent, error) {
 	} else if err := c.Close(); err != nil {
 		return nil, err
 	}
-	return &Agent{
-		cfg:     cfg,
-		log:     cfg.Logger,
-		home:    newHome(cfg.Node, addr, ls),
-		links:   ls,
-		started: time.Now().UTC().Truncate(time.Second),
-		boot:    bootID(),
-		engine:  &redialer{dial: func() (engine, error) { return dockerclient.Dial(cfg.DockerHost) }},
-		queue:   newQueue(cfg.Workers),
-		ready:   make(chan struct{}),
-		waiting: make(chan struct{}),
-		down:    lasting.New(cfg.Logger),
-		foreign: lasting.New(cfg.Logger),
-		unheard: lasting.New(cfg.Logger),
-	}, nil
+	a := &Agent{
+		cfg:        cfg,
+		log:        cfg.Logger,
+		configured: configured,
+		host:       host{routeAddress, links},
+		started:    time.Now().UTC().Truncate(time.Second),
+		boot:       bootID(),
+		engine:     &redialer{dial: func() (engine, error) { return dockerclient.Dial(cfg.DockerHost) }},
+		queue:      newQueue(cfg.Workers),
+		ready:      make(chan struct{}),
+		waiting:    make(chan struct{}),
+		down:       lasting.New(cfg.Logger),
+		foreign:    lasting.New(cfg.Logger),
+		unheard:    lasting.New(cfg.Logger),
+		lost:       lasting.New(cfg.Logger),
+	}
+	a.place.Store(&place{home: home{node: cfg.Node}})
+	// What the engine has to say of it comes later.
+	p, err := a.locate(bridges{})
+	switch {
+	case err == nil:
+		a.place.Store(p)
+	case !errors.Is(err, errNoAddress):
+		return nil, err
+	}
+	return a, nil
 }
 
 func (cfg Config) withDefaults() (Config, error) {
@@ -203,9 +220,9 @@ func (a *Agent) Ready() <-chan struct{} { return a.ready }
 // the first attempt.
 func (a *Agent) Waiting() <-chan struct{} { return a.waiting }
 
-// HostAddress returns the address by which other hosts reach the node. That of
-// a node that is alone may be another one before it is ready.
-func (a *Agent) HostAddress() netip.Addr { return a.home.addr }
+// HostAddress returns the address by which other hosts reach the node now. It
+// isn't valid while the host has none, as before its network is up.
+func (a *Agent) HostAddress() netip.Addr { return a.home().addr }
 
 // Run follows the engine until ctx ends, and then, if it is to drain, removes
 // the node's names. It returns a *registry.TakenError if another agent writes
@@ -232,6 +249,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { a.follow(gctx); return nil })
 	g.Go(func() error { a.work(gctx); return nil })
 	g.Go(func() error { a.listen(gctx); return nil })
+	g.Go(func() error { a.followHost(gctx, pub); return nil })
 	err = g.Wait()
 	a.tracker.unwatchAll()
 	if err != nil {
@@ -259,13 +277,18 @@ func (a *Agent) meet(ctx context.Context) (registry.Node, error) {
 		switch {
 		case err == nil:
 			a.down.Over("the Docker Engine is there")
+			a.lost.Over("this host has an address for others", "address", a.HostAddress())
 			return node, nil
-		case errors.As(err, &wrong), errors.Is(err, errNoAddress):
+		case errors.As(err, &wrong):
 			return node, err
 		case ctx.Err() != nil:
 			return node, nil
+		case errors.Is(err, errNoAddress):
+			a.down.Over("the Docker Engine is there")
+			a.lost.Note("waiting for an address: this host's containers are registered as soon as it has a default route", err)
+		default:
+			a.down.Note("can't reach the Docker Engine, and keep trying", err)
 		}
-		a.down.Note("can't reach the Docker Engine, and keep trying", err)
 		if first {
 			close(a.waiting)
 		}
@@ -282,8 +305,7 @@ func (a *Agent) introduce(ctx context.Context) (registry.Node, error) {
 	if err != nil {
 		return registry.Node{}, err
 	}
-	b, err := a.locate(ctx, e)
-	if err != nil {
+	if err := a.settleDown(ctx, e); err != nil {
 		return registry.Node{}, err
 	}
 	a.engineID = info.ID
@@ -291,7 +313,7 @@ func (a *Agent) introduce(ctx context.Context) (registry.Node, error) {
 		Node:      a.cfg.Node,
 		Engine:    info.ID,
 		Boot:      a.boot,
-		Addresses: nodeAddresses(a.home, a.links, b),
+		Addresses: a.place.Load().addresses,
 		Version:   a.cfg.Version,
 		Started:   a.started,
 	}, nil
@@ -370,7 +392,7 @@ func (a *Agent) decide(ctx context.Context, id string) (d *decision, err error) 
 	if err != nil {
 		return nil, err
 	}
-	return decide(f, a.home), nil
+	return decide(f, a.home()), nil
 }
 
 // retryAfter returns how long to leave a container alone that could not be

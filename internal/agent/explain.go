@@ -47,7 +47,7 @@ func Explain(ctx context.Context, cfg Config, nameOrID string) (Explanation, err
 	if err != nil {
 		return Explanation{}, err
 	}
-	if _, err := a.locate(ctx, e); err != nil {
+	if err := a.settleDown(ctx, e); err != nil {
 		return Explanation{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
@@ -59,7 +59,7 @@ func Explain(ctx context.Context, cfg Config, nameOrID string) (Explanation, err
 	case err != nil:
 		return Explanation{}, fmt.Errorf("container %s: %w", registry.Quote(nameOrID), err)
 	}
-	d := decide(f, a.home)
+	d := decide(f, a.home())
 	if d.instance != nil {
 		d.instance.Draining, err = stopped(ctx, e, f, a.cfg.DrainGrace)
 		if err != nil {

@@ -283,6 +283,7 @@ type recorder struct {
 	now     map[string]*registry.Instance
 	kept    map[string]bool
 	writes  []write
+	moves   [][]netip.Addr
 	drained bool
 }
 
@@ -318,6 +319,13 @@ func (p *recorder) Remove(id string) {
 	defer p.mu.Unlock()
 	delete(p.now, id)
 	p.writes = append(p.writes, write{op: "remove", id: id, at: time.Now()})
+}
+
+func (p *recorder) Move(addresses []netip.Addr) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.moves = append(p.moves, addresses)
+	p.writes = append(p.writes, write{op: "move", at: time.Now()})
 }
 
 func (p *recorder) Drain(context.Context) error {

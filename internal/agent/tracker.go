@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -20,6 +21,7 @@ type publisher interface {
 	Replace(instances map[string]*registry.Instance, keep map[string]bool)
 	Set(i *registry.Instance)
 	Remove(id string)
+	Move(addresses []netip.Addr)
 	Drain(ctx context.Context) error
 }
 
@@ -159,6 +161,16 @@ func (t *tracker) listed(ids []string, at time.Time) {
 	}
 	lastList.SetToCurrentTime()
 	t.finish()
+}
+
+// lookAgain has all known containers looked at, since what follows from them has
+// changed with the node.
+func (t *tracker) lookAgain(at time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for id := range t.entries {
+		t.mark(id, at, hot)
+	}
 }
 
 // begin returns the entry of a container that is about to be inspected, or nil

@@ -18,6 +18,7 @@ import (
 // in the end refuses.
 func (p *Publisher) claim(ctx context.Context) (*session, error) {
 	s := &session{p: p, own: map[int64]bool{}}
+	p.takeMoved()
 	for {
 		etcd, err := p.client.connect(ctx)
 		if err != nil {
@@ -178,6 +179,22 @@ func (s *session) writeNode(ctx context.Context) error {
 	kv.ModRevision = r
 	s.node, s.is, s.nodeDue = kv, &node, false
 	return nil
+}
+
+// renewNode writes the node's key if it is due. A put that is refused is tried
+// again beside the others, of which it must not keep the deletes waiting.
+func (s *session) renewNode(ctx context.Context) error {
+	if !s.nodeDue || s.apart {
+		return nil
+	}
+	err := s.writeNode(ctx)
+	if isRefusedPut(err) {
+		s.apart, err = true, nil
+	}
+	if err == nil && !s.apart {
+		s.nodeDue = false
+	}
+	return err
 }
 
 // isNode reports whether the node's key says what node does. Its text may be

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -57,7 +59,9 @@ type Publisher struct {
 	// tenures is Run's, too.
 	tenures tenures
 
-	mu      sync.Mutex
+	mu sync.Mutex
+	// moved are the node's addresses where they are others than Run knows of.
+	moved   []netip.Addr
 	desired map[string]*Instance
 	// keep holds IDs whose registered state stays as it is.
 	keep map[string]bool
@@ -125,6 +129,25 @@ func (p *Publisher) Remove(id string) {
 		}
 		p.dirty[id] = true
 	})
+}
+
+// Move states that the node has other addresses than before, that for others
+// first. It stays the same node, and its key stays on its lease.
+func (p *Publisher) Move(addresses []netip.Addr) {
+	p.change(func() { p.moved = slices.Clone(addresses) })
+}
+
+// takeMoved has the node be where Move last said, and reports whether that is
+// news.
+func (p *Publisher) takeMoved() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.moved == nil {
+		return false
+	}
+	news := !slices.Equal(p.moved, p.cfg.Node.Addresses)
+	p.cfg.Node.Addresses, p.moved = p.moved, nil
+	return news
 }
 
 func (p *Publisher) change(f func()) {

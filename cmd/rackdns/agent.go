@@ -133,6 +133,10 @@ func runAgent(ctx context.Context, cfg agent.Config, client *registry.Client, me
 	if err := client.Check(ctx); err != nil && ctx.Err() == nil {
 		cfg.Logger.Warn("registry out of reach, and keep trying", "error", err)
 	}
-	cfg.Logger.Info("watching Docker", "rack", client.Layout().Rack(), "node", cfg.Node, "address", a.HostAddress(), "registry", client.Endpoints())
+	address := "not known yet"
+	if ip := a.HostAddress(); ip.IsValid() {
+		address = ip.String()
+	}
+	cfg.Logger.Info("watching Docker", "rack", client.Layout().Rack(), "node", cfg.Node, "address", address, "registry", client.Endpoints())
 	return a.Run(ctx)
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/coredns/coredns/coremain"
 	"github.com/spf13/cobra"
-
 )
 
 func dnsCommand() *cobra.Command {

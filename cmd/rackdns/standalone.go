@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 
 	"github.com/rackdns/rackdns/internal/agent"
 	"github.com/rackdns/rackdns/internal/index"
+	"github.com/rackdns/rackdns/internal/lasting"
 	"github.com/rackdns/rackdns/internal/registry"
 	"github.com/rackdns/rackdns/internal/registry/embedded"
 	"github.com/rackdns/rackdns/plugin/recursion"
@@ -43,6 +45,9 @@ type standalone struct {
 	http      httpFlag
 
 	log *slog.Logger
+	// alone is that there is nobody to forward to, unchanged that a change of
+	// that failed.
+	alone, unchanged *lasting.Trouble
 	// answers says that the DNS server is there.
 	answers atomic.Bool
 }
@@ -183,13 +188,20 @@ func (s *standalone) runWith(ctx context.Context, etcd *embedded.Registry, cfg a
 			return err
 		}
 	}
-	server, err := s.startDNS(s.corefile(etcd.Endpoint(), cfg.Node))
+	s.alone, s.unchanged = lasting.New(s.log), lasting.New(s.log)
+	s.upstreams, err = s.findUpstreams()
+	s.noteUpstreams(err)
+	corefile := func() string { return s.corefile(etcd.Endpoint(), cfg.Node) }
+	server, err := s.startDNS(corefile())
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, server.Stop()) }()
 	s.answers.Store(true)
 	s.banner(etcd.Endpoint(), cfg.Node, state, found)
+	var following sync.WaitGroup
+	following.Go(func() { s.followUpstreams(ctx, server, corefile) })
+	defer func() { cancel(); following.Wait() }()
 
 	select {
 	case <-ctx.Done():

@@ -6,9 +6,12 @@ import (
 	"io"
 	"os"
 	"slices"
+	"syscall"
 
 	"github.com/coredns/coredns/coremain"
 	"github.com/spf13/cobra"
+
+	"github.com/rackdns/rackdns/plugin/bind"
 )
 
 func dnsCommand() *cobra.Command {
@@ -47,6 +50,8 @@ func runDNS(stdout io.Writer, args []string) error {
 		return usagef("dns takes no argument, such as %q; see rackdns dns -help", flags.Arg(0))
 	}
 	os.Args = append([]string{"rackdns dns"}, args...)
+	bind.Reload = func() error { return syscall.Kill(os.Getpid(), syscall.SIGUSR1) }
 	coremain.Run()
+	bind.Wait()
 	return nil
 }

@@ -100,6 +100,41 @@ func TestHostFacts(t *testing.T) {
 	}
 }
 
+// TestLateBind has an address of a Corefile come late, beside another one and as
+// the only one.
+func TestLateBind(t *testing.T) {
+	t.Parallel()
+	l := New(t)
+	lan := l.LAN(t, "lan", "192.0.2.0/24")
+	stranger := l.Machine(t, "stranger", On(lan, "192.0.2.9"))
+	answers := func(at string) {
+		t.Helper()
+		soon(t, "an answer at "+at, func() error {
+			_, err := stranger.Resolve("udp", netip.AddrPortFrom(netip.MustParseAddr(at), 1053), "example.org", dns.TypeA)
+			return err
+		})
+	}
+	for name, hosts := range map[string]string{"beside": "192.0.2.2 192.0.2.50", "alone": "192.0.2.51"} {
+		t.Run(name, func(t *testing.T) {
+			alpha := l.Machine(t, name, On(lan, "192.0.2.2"))
+			dir := t.TempDir()
+			write(t, filepath.Join(dir, "Corefile"), ".:1053 {\n  bind "+hosts+"\n  whoami\n}\n")
+			server := alpha.rackdns(t, "/etc/resolv.conf", "dns", "-conf", filepath.Join(dir, "Corefile"))
+			soon(t, "the server's word", func() error { return server.says("this host has no address") })
+			if name == "beside" {
+				answers("192.0.2.2")
+			}
+			late := hosts[strings.LastIndex(hosts, " ")+1:]
+			alpha.Address(t, late+"/24", "eth0")
+			answers(late)
+			if name == "beside" {
+				answers("192.0.2.2")
+			}
+			alpha.netns.ip(t, "link", "delete", "eth0") // the next one has the same address
+		})
+	}
+}
+
 // rackdnsProgram builds the program under test, once.
 var rackdnsProgram = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "rackdns-hosts-")

@@ -5,11 +5,11 @@ import (
 	"strings"
 	"time"
 
-	docker "github.com/docker/docker/client"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/rackdns/rackdns/internal/agent"
+	"github.com/rackdns/rackdns/internal/dockerclient"
 	"github.com/rackdns/rackdns/internal/registry"
 )
 
@@ -52,7 +52,7 @@ func checkDocker(host string) error {
 	if at := strings.LastIndexByte(address, '@'); at >= 0 && strings.Contains(strings.TrimPrefix(address[:at], "//"), ":") {
 		return usagef("--docker %q: an address is no place for a password", "…"+address[at:])
 	}
-	if _, err := docker.ParseHostURL(host); err != nil {
+	if _, err := dockerclient.Find(host); err != nil {
 		return usagef("--docker %q: %w", host, err)
 	}
 	return nil
@@ -88,7 +88,7 @@ lease, so that an upgrade goes unnoticed; with --drain it removes them.`,
 				return usagef("--ttl %s: want whole seconds, two or more", ttl)
 			}
 			cfg.TTL, cfg.DrainOnStop, cfg.Logger = ttl, drain, setUpLog()
-			if err := metric.check(cmd.Flags(), node.hostAddress); err != nil {
+			if err := metric.check(cmd.Context(), cmd.Flags(), node.hostAddress); err != nil {
 				return err
 			}
 			client, err := reg.open()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -61,7 +62,7 @@ func standaloneCommand() *cobra.Command {
   rackdns standalone --rack acme --dns 127.0.0.1:1053 --dns 172.17.0.1:53`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := s.http.check(cmd.Flags(), s.node.hostAddress); err != nil {
+			if err := s.http.check(cmd.Context(), cmd.Flags(), s.node.hostAddress); err != nil {
 				return err
 			}
 			return s.run(cmd.Context())
@@ -70,7 +71,7 @@ func standaloneCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&s.rack, "rack", "local", "name of the rack")
 	f.StringVar(&s.suffix, "suffix", "convox", "domain of the rack: its zone is <rack>.<suffix>")
-	f.StringSliceVar(&s.dns, "dns", []string{"127.0.0.1:1053"}, "where to answer DNS queries; can be there several times")
+	f.StringSliceVar(&s.dns, "dns", []string{"127.0.0.1:1053"}, "where to answer DNS queries, ADDRESS:PORT, HOST:PORT or :PORT; can be there several times")
 	f.StringSliceVar(&s.namespaces, "namespaces", nil, "namespaces with short names though the world knows them too, such as shop or dev; can be there several times")
 	f.StringSliceVar(&s.recursion, "allow-recursion", []string{recursion.LocalNets}, "for whom names outside of the rack are looked up: \""+recursion.LocalNets+"\" (this host's networks and Docker's), networks, \""+recursion.Any+"\" or \""+recursion.None+"\"; can be there several times")
 	s.etcd.add(f)
@@ -85,7 +86,7 @@ func standaloneCommand() *cobra.Command {
 func defaultData() string { return registry.DefaultDataDir() }
 
 // agentConfig checks all flags.
-func (s *standalone) agentConfig() (agent.Config, error) {
+func (s *standalone) agentConfig(ctx context.Context) (agent.Config, error) {
 	if err := registry.CheckLabel("--rack", s.rack); err != nil {
 		return agent.Config{}, usageError{err}
 	}
@@ -95,11 +96,19 @@ func (s *standalone) agentConfig() (agent.Config, error) {
 	if len(s.dns) == 0 {
 		return agent.Config{}, usagef("--dns: is empty")
 	}
-	for _, address := range s.dns {
-		if err := checkListen("dns", address); err != nil {
+	var listen []string
+	for _, given := range s.dns {
+		all, err := listenAddresses(ctx, "dns", given)
+		if err != nil {
 			return agent.Config{}, err
 		}
+		for _, at := range all {
+			if !slices.Contains(listen, at) {
+				listen = append(listen, at)
+			}
+		}
 	}
+	s.dns = listen
 	if err := s.checkNamespaces(); err != nil {
 		return agent.Config{}, err
 	}
@@ -120,11 +129,11 @@ func (s *standalone) agentConfig() (agent.Config, error) {
 }
 
 func (s *standalone) run(ctx context.Context) (err error) {
-	cfg, err := s.agentConfig()
+	cfg, err := s.agentConfig(ctx)
 	if err != nil {
 		return err
 	}
-	listen, err := s.etcd.config(s.data)
+	listen, err := s.etcd.config(ctx, s.data)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/docker/docker/api/types/network"
 
+	"github.com/rackdns/rackdns/internal/dockerclient"
 	"github.com/rackdns/rackdns/internal/lasting"
 )
 
@@ -182,5 +183,60 @@ func TestFollows(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// An engine on another host is a node at that host's address.
+func TestElsewhere(t *testing.T) {
+	ip := netip.MustParseAddr
+	own := []link{{"eth0", []netip.Addr{ip("10.0.2.10")}}}
+	tests := []struct {
+		host, configured string
+		want             string
+		remote           bool
+		says             string
+	}{
+		{host: "unix:///var/run/docker.sock"},
+		{host: "tcp://127.0.0.1:2375"},
+		{host: "tcp://localhost:2375"},
+		{host: "tcp://10.0.2.10:2375"},
+		{host: "tcp://10.0.2.10:2375", configured: "10.0.2.10", want: "10.0.2.10"},
+		{host: "tcp://10.9.0.1:2375", want: "10.9.0.1", remote: true},
+		{host: "tcp://[fd00::7]:2375", want: "fd00::7", remote: true},
+		{host: "https://10.9.0.1:2376", configured: "203.0.113.7", want: "203.0.113.7", remote: true},
+		{host: "tcp://nowhere.invalid:2375", configured: "203.0.113.7", want: "203.0.113.7", remote: true},
+		{host: "tcp://nowhere.invalid:2375", says: "--host-address"},
+		{host: "tcp://169.254.1.1:2375", says: "--host-address"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.host+" "+tt.configured, func(t *testing.T) {
+			e, err := dockerclient.Find(tt.host)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var configured netip.Addr
+			if tt.configured != "" {
+				configured = ip(tt.configured)
+			}
+			got, remote, err := elsewhere(e, configured, own)
+			if tt.says != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.says) || !strings.Contains(err.Error(), tt.host) {
+					t.Errorf("%v, want an error that asks for %s", err, tt.says)
+				}
+				return
+			}
+			text := ""
+			if got.IsValid() {
+				text = got.String()
+			}
+			if err != nil || text != tt.want || remote != tt.remote {
+				t.Errorf("%q, remote %t, %v", text, remote, err)
+			}
+		})
+	}
+	a := &Agent{remote: true, configured: ip("10.9.0.1"), host: onHost(ip("10.0.2.10"))}
+	p, err := a.locate(bridges{})
+	if err != nil || len(p.addresses) != 1 || p.home.addr != ip("10.9.0.1") || p.home.other.IsValid() {
+		t.Errorf("located at %v, %v; want nothing of this host's", p, err)
 	}
 }

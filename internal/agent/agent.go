@@ -35,15 +35,16 @@ const drainTimeout = 10 * time.Second
 
 // Config says which engine an agent follows, and for which node it writes.
 type Config struct {
-	// DockerHost is the engine's address, such as unix:///var/run/docker.sock;
-	// if empty, Docker's own environment variables and default count.
+	// DockerHost is the engine's address, such as unix:///var/run/docker.sock; if
+	// empty it is the engine that the docker command would talk to.
 	DockerHost string
 	// Registry is where instances are written. [Explain] and [Plan] need none.
 	Registry *registry.Client
 	// Node is the node's name, the host's if empty.
 	Node string
 	// HostAddress is the address by which other hosts reach the node; if not
-	// valid, that of the default route.
+	// valid, that of the default route, or, of an engine on another host, the one
+	// by which that is reached.
 	HostAddress netip.Addr
 	// Alone says that the node is its rack's only one. Then an address that
 	// only this host and its containers reach will do where there is no other.
@@ -149,20 +150,33 @@ func newAgent(cfg Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Fails on a host that Docker's own client would not find either.
-	if c, err := dockerclient.Dial(cfg.DockerHost); err != nil {
+	// Once: which engine it is, is not to change while the agent follows it.
+	at, err := dockerclient.Find(cfg.DockerHost)
+	if err != nil {
+		return nil, err
+	}
+	if c, err := at.Dial(); err != nil {
 		return nil, err
 	} else if err := c.Close(); err != nil {
+		return nil, err
+	}
+	ls, err := links()
+	if err != nil {
+		return nil, err
+	}
+	configured, remote, err := elsewhere(at, configured, ls)
+	if err != nil {
 		return nil, err
 	}
 	a := &Agent{
 		cfg:        cfg,
 		log:        cfg.Logger,
 		configured: configured,
+		remote:     remote,
 		host:       host{routeAddress, links},
 		started:    time.Now().UTC().Truncate(time.Second),
 		boot:       bootID(),
-		engine:     &redialer{dial: func() (engine, error) { return dockerclient.Dial(cfg.DockerHost) }},
+		engine:     &redialer{dial: func() (engine, error) { return at.Dial() }},
 		queue:      newQueue(cfg.Workers),
 		ready:      make(chan struct{}),
 		waiting:    make(chan struct{}),

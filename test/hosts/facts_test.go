@@ -2,7 +2,10 @@ package hosts
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
+	"io"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -97,6 +100,63 @@ func TestHostFacts(t *testing.T) {
 	found(joined, "192.0.2.77:8080")
 	if n := strings.Count(server.String(), "DNS servers have changed"); n != 1 {
 		t.Errorf("%d lines tell of the new DNS servers", n)
+	}
+	t.Run("Elsewhere", func(t *testing.T) { testElsewhere(t, alpha, stranger) })
+}
+
+// testElsewhere asks a host's engine from another one, by each way to say which
+// engine it is: the node is at the engine's host.
+func testElsewhere(t *testing.T, alpha *Host, from *Machine) {
+	const at = "192.0.2.77:2375"
+	var listener net.Listener
+	err := alpha.netns.do(func() (err error) {
+		listener, err = net.Listen("tcp", at)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var carrying sync.WaitGroup
+	t.Cleanup(func() { listener.Close(); carrying.Wait() })
+	carrying.Go(func() {
+		for {
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			to, err := net.Dial("unix", strings.TrimPrefix(alpha.Engine.Host(), "unix://"))
+			if err != nil {
+				c.Close()
+				continue
+			}
+			carrying.Go(func() { _, _ = io.Copy(to, c); to.Close() })
+			carrying.Go(func() { _, _ = io.Copy(c, to); c.Close() })
+		}
+	})
+	program, err := rackdnsProgram()
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings := t.TempDir()
+	// A context lies below the digest of its name.
+	dir := filepath.Join(settings, "contexts", "meta", fmt.Sprintf("%x", sha256.Sum256([]byte("far"))))
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "meta.json"), `{"Name": "far", "Metadata": {}, "Endpoints": {"docker": {"Host": "tcp://`+at+`", "SkipTLSVerify": false}}}`)
+	for name, env := range map[string][]string{
+		"flag":        {"RACKDNS_DOCKER=tcp://" + at},
+		"DOCKER_HOST": {"DOCKER_HOST=tcp://" + at},
+		"context":     {"DOCKER_CONTEXT=far"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cmd := from.Command(program, "explain", "web")
+			cmd.Env = append(append(os.Environ(), "DOCKER_CONFIG="+settings, "RACKDNS_DOCKER=", "DOCKER_HOST="), env...)
+			out, err := cmd.CombinedOutput()
+			if err != nil || !strings.Contains(string(out), "192.0.2.77") {
+				t.Errorf("%v: %s", err, out)
+			}
+		})
 	}
 }
 

@@ -113,6 +113,7 @@ lease, so that an upgrade goes unnoticed; with --drain it removes them.`,
 }
 
 func runAgent(ctx context.Context, cfg agent.Config, client *registry.Client, metrics *httpFlag) error {
+	serving()
 	cfg.Registry = client
 	a, err := agent.New(cfg)
 	if err != nil {

@@ -50,7 +50,10 @@ func runDNS(stdout io.Writer, args []string) error {
 		return usagef("dns takes no argument, such as %q; see rackdns dns -help", flags.Arg(0))
 	}
 	os.Args = append([]string{"rackdns dns"}, args...)
+	// CoreDNS's own word for a reload is SIGUSR1, and it ignores SIGHUP.
 	bind.Reload = func() error { return syscall.Kill(os.Getpid(), syscall.SIGUSR1) }
+	heed([]os.Signal{syscall.SIGHUP}, func() { _ = bind.Reload() })
+	serving()
 	coremain.Run()
 	bind.Wait()
 	return nil

@@ -138,6 +138,7 @@ func (s *standalone) run(ctx context.Context) (err error) {
 		return err
 	}
 	s.log = setUpLog()
+	serving()
 	cfg.Logger, cfg.Alone = s.log, true
 	if err := checkPortsFree(s.dns); err != nil {
 		return err

@@ -27,6 +27,8 @@ type Instance struct {
 	ports    []Port
 	bindings [][]binding
 	networks []attachment
+	// asksFrom are addresses by which it asks besides those on its networks.
+	asksFrom []netip.Addr
 	resource *registry.InstanceResource
 
 	revision int64
@@ -42,6 +44,9 @@ type Instance struct {
 	draining       bool
 	serving        bool
 	hidden         bool
+	// guest says that the network namespace is another container's, which is
+	// who asks from there.
+	guest bool
 	// preservedUntil is until when the instance is preserved, in seconds since
 	// 1970; 0 if it is registered.
 	preservedUntil int64
@@ -121,6 +126,8 @@ func newInstance(r *registry.Instance, value []byte, revision int64) *Instance {
 		draining: r.Draining,
 		serving:  r.Serving(),
 		hidden:   r.Hidden,
+		guest:    r.NetworkOf != "",
+		asksFrom: r.AsksFrom,
 	}
 	if !r.Started.IsZero() {
 		i.started = r.Started.UnixNano()

@@ -262,13 +262,14 @@ func (s *Snapshot) Clashes() []Clash { return s.clashes }
 // Reverse returns the instances at an address that serve, by ID. Only
 // addresses that mean the same to every asker of this server are known.
 func (s *Snapshot) Reverse(ip netip.Addr) []*Instance {
-	p, ok := s.addresses.get(ip.Unmap())
+	ip = ip.Unmap()
+	p, ok := s.addresses.get(ip)
 	if !ok {
 		return nil
 	}
 	var all []*Instance
 	for _, i := range p.value.instances {
-		if i.serving {
+		if i.serving && !slices.Contains(i.asksFrom, ip) {
 			all = append(all, i)
 		}
 	}

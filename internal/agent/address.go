@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -200,9 +201,15 @@ func (b bridges) around(a netip.Addr) (subnet, bool) {
 	return b.subnets[n], true
 }
 
+// anyBridge is the name of a bridge that an engine made, this one or another one
+// on the same host.
+var anyBridge = regexp.MustCompile(`^(docker0|docker_gwbridge|br-[0-9a-f]{12})$`)
+
+func (b bridges) isBridge(l link) bool { return b.names[l.name] || anyBridge.MatchString(l.name) }
+
 // has reports whether an address belongs to Docker's side of the host.
 func (b bridges) has(l link, a netip.Addr) bool {
-	return b.names[l.name] || b.gateways[a]
+	return b.isBridge(l) || b.gateways[a]
 }
 
 // nodeAddresses returns all addresses that are the node itself, its own first.

@@ -338,8 +338,9 @@ func (p *recorder) SetNode(n registry.Node) {
 
 // remove takes an instance away, if it is told.
 func (p *recorder) remove(id string) {
-	if p.now[id] != nil {
+	if p.now[id] != nil || p.kept[id] {
 		delete(p.now, id)
+		delete(p.kept, id)
 		p.writes = append(p.writes, write{op: "remove", id: id, at: time.Now()})
 	}
 }

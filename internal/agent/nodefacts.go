@@ -79,7 +79,7 @@ func (a *Agent) describe(n registry.Node, ls []link, b bridges, version string) 
 	n.Networks = b.networks
 	n.Links = nil
 	for _, l := range ls {
-		if b.names[l.name] {
+		if b.isBridge(l) {
 			continue
 		}
 		for _, p := range l.subnets {

@@ -180,6 +180,14 @@ func (i *Instance) looksLike(o *Instance) bool {
 // isHidden reports whether DNS shows nothing of the instance, which may be nil.
 func (i *Instance) isHidden() bool { return i == nil || i.hidden }
 
+// Hidden reports whether nobody is told of the instance: it is a container that
+// only asks, and may have no service, nor an app.
+func (i *Instance) Hidden() bool { return i.hidden }
+
+// AsksFrom returns addresses by which the instance asks, besides those on its
+// networks. The caller must not change them.
+func (i *Instance) AsksFrom() []netip.Addr { return i.asksFrom }
+
 // Registered returns what the registry says of the instance, which is the
 // caller's. It is decoded anew each time: lookups don't need it.
 func (i *Instance) Registered() *registry.Instance {

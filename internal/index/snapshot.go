@@ -253,6 +253,24 @@ func (s *Snapshot) Services(a *App) iter.Seq[*Service] {
 	}
 }
 
+// NetworkName returns the name of a network of the node on which the index is,
+// its ID if it isn't known.
+func (s *Snapshot) NetworkName(id string) string {
+	if s.rules.here != nil {
+		if n := s.rules.here.Network(id); n != nil {
+			return n.Name
+		}
+	}
+	return id
+}
+
+// HasAgent reports whether the node on which the index is has an agent that is
+// alive.
+func (s *Snapshot) HasAgent() bool {
+	_, ok := s.nodes[s.rules.node]
+	return ok
+}
+
 // Nodes returns the nodes by name. The caller must not change the map.
 func (s *Snapshot) Nodes() map[string]*registry.Node { return s.nodes }
 

@@ -200,7 +200,7 @@ func TestUpByHand(t *testing.T) {
 	}
 	a.write("convox.yml", fmt.Sprintf("services:\n  worker: {image: %q}\n", ours))
 	a.run("up")
-	a.run("down", "--volumes")
+	a.run("down", "--volumes", "--yes")
 	if diff := cmp.Diff(declared, a.declared()); diff != "" {
 		t.Errorf("what was declared by hand (-before +after):\n%s", diff)
 	}

@@ -15,6 +15,7 @@ func resourceDeleteCommand() *cobra.Command {
 	var (
 		c       change
 		volumes bool
+		yes     yesFlag
 	)
 	cmd := &cobra.Command{
 		Use:   "delete NAME",
@@ -23,7 +24,7 @@ func resourceDeleteCommand() *cobra.Command {
 here its container goes too; its data only with --volumes. Where the engine that
 ran it is gone for good, --docker off removes what is left.`,
 		Example: `  rackdns resources delete postgres-8458
-  rackdns resources delete postgres-8458 --volumes`,
+  rackdns resources delete postgres-8458 --volumes --yes`,
 		Args: oneWord("resource"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := c.take(args[0]); err != nil {
@@ -34,6 +35,11 @@ ran it is gone for good, --docker off removes what is left.`,
 				return err
 			}
 			defer func() { _ = client.Close() }()
+			if volumes {
+				if err := c.confirm(cmd, client, &yes); err != nil {
+					return err
+				}
+			}
 			return report(cmd.OutOrStdout(), "Deleting "+c.name, func() (string, error) {
 				return "", c.delete(cmd.Context(), client, volumes)
 			})
@@ -42,7 +48,31 @@ ran it is gone for good, --docker off removes what is left.`,
 	c.add(cmd.Flags())
 	c.docker.add(cmd.Flags())
 	cmd.Flags().BoolVar(&volumes, "volumes", false, "remove its data, too")
+	yes.add(cmd.Flags())
 	return cmd
+}
+
+// confirm asks before data are removed, if there are any. What can't be deleted
+// anyhow is for delete to say.
+func (c *change) confirm(cmd *cobra.Command, client *registry.Client, yes *yesFlag) error {
+	d, err := client.Declared(cmd.Context(), c.app, false)
+	if err != nil {
+		return err
+	}
+	r, err := c.unlinked(d)
+	if err != nil || c.notUps(r) != nil {
+		return nil
+	}
+	e, err := c.engine(cmd.Context(), r)
+	if err != nil || e == nil {
+		return err
+	}
+	defer func() { _ = e.Close() }()
+	own, err := e.Data(cmd.Context(), c.name)
+	if err != nil || own == "" {
+		return err
+	}
+	return yes.confirm(cmd, fmt.Sprintf("the data of resource %s in volume %s", c.name, own))
 }
 
 // delete removes the declaration first, since only that can be done at once

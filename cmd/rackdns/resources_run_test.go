@@ -117,10 +117,10 @@ func TestResourceRunsHere(t *testing.T) {
 	isAt()
 
 	run("link", "db", "shop")
-	says(run("delete", "db", "--volumes"), "resource db: is linked to shop; unlink it first")
+	says(run("delete", "db", "--volumes", "--yes"), "resource db: is linked to shop; unlink it first")
 	isAt()
 	run("unlink", "db", "shop")
-	says(run("delete", "db", "--volumes"), "Deleting db... OK\n")
+	says(run("delete", "db", "--volumes", "--yes"), "Deleting db... OK\n")
 	nothing()
 
 	// And so was whoever was to declare these.
@@ -134,7 +134,7 @@ func TestResourceRunsHere(t *testing.T) {
 		says(run(heal...), "... OK")
 		if heal[0] == "create" {
 			isAt()
-			says(run("delete", "db", "--volumes"), "Deleting db... OK\n")
+			says(run("delete", "db", "--volumes", "--yes"), "Deleting db... OK\n")
 		}
 		nothing()
 	}

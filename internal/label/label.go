@@ -58,9 +58,13 @@ const (
 )
 
 // OriginOf tells whether rackdns has made a container, from all of its labels
-// and those of its image, which a container inherits.
-func OriginOf(container, image map[string]string) Origin {
-	for _, mark := range Marks() {
+// and those of its image, which a container inherits: by the first of the marks
+// that it has, [Marks] unless there are others.
+func OriginOf(container, image map[string]string, marks ...string) Origin {
+	if len(marks) == 0 {
+		marks = Marks()
+	}
+	for _, mark := range marks {
 		own, marked := container[mark]
 		if !marked {
 			continue

@@ -45,6 +45,8 @@ func volumeName(rack, app, resource string) string {
 	return rack + "." + app + "." + resource
 }
 
+// containerName is also how up knows again what it has made, see own.go: others
+// than this are left alone.
 func containerName(app, component, release string, number int) string {
 	return app + "-" + component + "-" + strings.ToLower(release) + "-" + strconv.Itoa(number)
 }

@@ -38,22 +38,16 @@ func (s *site) survey(ctx context.Context, p *progress) error {
 		if err != nil {
 			return err
 		}
-		switch origin {
-		case label.Ours:
-			s.have = append(s.have, e)
-		case label.Copied:
+		switch {
+		case origin == label.Copied:
 			p.say("container", "left %s alone: its image was made of a container of app %s (docker commit), whose labels it has", e.name, s.app)
-		case label.Foreign:
+		case origin == label.Foreign:
 			p.say("container", "left %s alone: it has labels of app %s, and rackdns has not made it", e.name, s.app)
+		case e.service != "" && e.name != e.given(s.app):
+			p.say("container", "left %s alone: it has the labels of container %s of app %s, and not its name", e.name, e.given(s.app), s.app)
+		default:
+			s.have = append(s.have, e)
 		}
-	}
-	var twins []*existing
-	s.have, twins, err = withoutTwins(s.app, s.have)
-	for _, e := range twins {
-		p.say("container", "left %s alone: it has the labels of another container of app %s", e.name, s.app)
-	}
-	if err != nil {
-		return err
 	}
 	return s.surveyVolumes(ctx, p)
 }
@@ -62,7 +56,6 @@ func asExisting(c *container.Summary) *existing {
 	e := &existing{
 		id:        c.ID,
 		name:      shortID(c.ID),
-		unique:    c.Labels[label.UpID],
 		directory: c.Labels[label.UpDirectory],
 		service:   c.Labels[label.Service],
 		resource:  c.Labels[label.ResourceName],
@@ -80,30 +73,11 @@ func asExisting(c *container.Summary) *existing {
 	return e
 }
 
-// withoutTwins takes out what was made with another container's labels: they are
-// in all that `docker inspect` says. Of those with one ID the app's is the one
-// that has the name which it was given, since an engine has each name once.
-func withoutTwins(app string, have []*existing) (ours, twins []*existing, err error) {
-	byID := map[string][]*existing{}
-	for _, e := range have {
-		if e.unique != "" {
-			byID[e.unique] = append(byID[e.unique], e)
-		}
-	}
-	for _, e := range have {
-		alike := byID[e.unique]
-		named := func(e *existing) bool { return e.name == containerName(app, e.service, e.release, e.number) }
-		switch {
-		case len(alike) < 2 || named(e):
-			ours = append(ours, e)
-		case slices.ContainsFunc(alike, named):
-			twins = append(twins, e)
-		default:
-			return nil, nil, fmt.Errorf("containers %s and %s: have the same labels, and neither has the name that rackdns gave it: remove the one that app %s doesn't need (docker rm -f)",
-				alike[0].name, alike[1].name, app)
-		}
-	}
-	return ours, twins, nil
+// given is the name that a container was given. Whoever makes one by what
+// `docker inspect` says gives it all labels of another; but an engine has each
+// name once.
+func (e *existing) given(app string) string {
+	return containerName(app, e.service, e.release, e.number)
 }
 
 // surveyVolumes finds the volumes of the app's resources. Nothing copies the

@@ -51,8 +51,10 @@ func containerName(app, component, release string, number int) string {
 	return app + "-" + component + "-" + strings.ToLower(release) + "-" + strconv.Itoa(number)
 }
 
+// imageRepository has a dot where names have none: app a-b with service c is not
+// app a with service b-c.
 func imageRepository(rack, app, service string) string {
-	return "rackdns-" + rack + "/" + app + "-" + service
+	return "rackdns-" + rack + "/" + app + "." + service
 }
 
 // resourceService is the service that a resource's container is an instance of.

@@ -101,7 +101,7 @@ func TestUpLeavesCopiesAlone(t *testing.T) {
 	// Another tool may make one with all that an inspect says.
 	twin := a.runImage(ours, web.inspect().Config.Labels)
 	a.registered(copied)
-	real := func(service string, ids ...string) {
+	tells := func(service string, ids ...string) {
 		t.Helper()
 		slices.Sort(ids)
 		eventually(t, "DNS tells of "+service, func() error {
@@ -113,7 +113,7 @@ func TestUpLeavesCopiesAlone(t *testing.T) {
 		})
 	}
 	// The twin says of itself that it is one; the copy says nothing.
-	real("web", web.id, twin.id)
+	tells("web", web.id, twin.id)
 
 	alone := func(out string, names ...string) {
 		t.Helper()
@@ -129,7 +129,7 @@ func TestUpLeavesCopiesAlone(t *testing.T) {
 		}
 	}
 	alone(a.run("up"), copied.name, twin.name)
-	real("web", web.id, twin.id)
+	tells("web", web.id, twin.id)
 	if !web.inspect().State.Running {
 		t.Fatal("the real one was stopped")
 	}
@@ -224,7 +224,7 @@ func TestUpDirectories(t *testing.T) {
 	}
 	a := newApp(t, startRack(t, newBridge(t)))
 	a.shipped = true
-	manifest := fmt.Sprintf("resources: {cache: {type: redis, options: {image: \"%s\"}}}\nservices: {web: {image: %s, port: 3000, resources: [cache]}}\n", redis, ours)
+	manifest := fmt.Sprintf("resources: {cache: {type: redis, options: {image: %q}}}\nservices: {web: {image: %s, port: 3000, resources: [cache]}}\n", redis, ours)
 	root, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
 		t.Fatal(err)

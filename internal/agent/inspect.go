@@ -62,8 +62,11 @@ func newInspector(e looker, imageLabels, onlyLabelled bool) *inspector {
 // whose network it shares.
 func (in *inspector) inspect(ctx context.Context, ref string) (*facts, error) {
 	f, err := in.follow(ctx, ref, maxJoined)
-	if err != nil || !f.running() || !f.inherits(in.imageLabels) && !(in.onlyLabelled && f.isLabelled()) {
+	if err != nil || !f.running() {
 		return f, err
+	}
+	if matters := f.inherits(in.imageLabels) || in.onlyLabelled && f.isLabelled(); !matters {
+		return f, nil
 	}
 	c, err := in.images.get(ctx, f.imageID)
 	if err != nil {

@@ -16,8 +16,8 @@ func DirectoryOf(file string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if real, err := filepath.EvalSymlinks(dir); err == nil {
-		return real, nil
+	if straight, err := filepath.EvalSymlinks(dir); err == nil {
+		return straight, nil
 	}
 	// One that isn't there is none that anything was brought up from.
 	return dir, nil

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rackdns/rackdns/internal/registry"
+	"github.com/rackdns/rackdns/internal/resource/engine"
 )
 
 func resourceDeleteCommand() *cobra.Command {
@@ -55,15 +56,20 @@ ran it is gone for good, --docker off removes what is left.`,
 // confirm asks before data are removed, if there are any. What can't be deleted
 // anyhow is for delete to say.
 func (c *change) confirm(cmd *cobra.Command, client *registry.Client, yes *yesFlag) error {
-	d, err := client.Declared(cmd.Context(), c.app, false)
-	if err != nil {
+	d, err := client.Declared(cmd.Context(), c.app, true)
+	if err != nil || d.Resources[c.name] == nil && (d.Secrets[c.name] == "" || d.Secrets[c.name] == creating) {
 		return err
 	}
-	r, err := c.unlinked(d)
-	if err != nil || c.notUps(r) != nil {
-		return nil
+	var e *engine.Engine
+	if r := d.Resources[c.name]; r != nil {
+		if _, err := c.unlinked(d); err != nil || c.notUps(r) != nil {
+			return nil
+		}
+		e, err = c.engine(cmd.Context(), r)
+	} else if c.app == "" && c.docker.host != dockerOff {
+		// What is left of one may have data all the same.
+		e, err = c.docker.open(c.Rack)
 	}
-	e, err := c.engine(cmd.Context(), r)
 	if err != nil || e == nil {
 		return err
 	}
@@ -82,7 +88,10 @@ func (c *change) delete(ctx context.Context, client *registry.Client, volumes bo
 	if err != nil {
 		return err
 	}
-	if _, marked := d.Secrets[c.name]; marked && c.app == "" && d.Resources[c.name] == nil {
+	if is, marked := d.Secrets[c.name]; marked && c.app == "" && d.Resources[c.name] == nil {
+		if is != creating && !volumes {
+			return fmt.Errorf("resource %s: %s has credentials of one, and perhaps its data, though none that can be read: --volumes removes all of that for ever", c.name, c.owner())
+		}
 		return c.sweep(ctx, client)
 	}
 	r, err := c.unlinked(d)
@@ -120,7 +129,8 @@ func (c *change) undeclare(ctx context.Context, client *registry.Client) error {
 	})
 }
 
-// sweep removes what a creation has left that was cut off.
+// sweep removes what is left where there is no resource: by a creation that was
+// cut off, or else with its owner's consent.
 func (c *change) sweep(ctx context.Context, client *registry.Client) error {
 	return alone(ctx, client, c.name, func(ctx context.Context) error {
 		d, err := client.Declared(ctx, "", false)
@@ -136,12 +146,16 @@ func (c *change) sweep(ctx context.Context, client *registry.Client) error {
 				return err
 			}
 			defer func() { _ = e.Close() }()
-			// Nobody has ever used the data.
 			if err := e.Remove(ctx, c.name, true); err != nil {
 				return err
 			}
 		}
-		return forget(ctx, client, c.name)
+		return client.Edit(ctx, "", func(d *registry.Declared) error {
+			if d.Resources[c.name] == nil {
+				delete(d.Secrets, c.name)
+			}
+			return nil
+		})
 	})
 }
 

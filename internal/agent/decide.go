@@ -83,6 +83,8 @@ type home struct {
 	// addr is the node's address for others, other its address of the other
 	// IP family, if it has one.
 	addr, other netip.Addr
+	// unled6 says that the engine leads nobody to what it publishes over IPv6.
+	unled6 bool
 }
 
 // of returns the node's address of the family of ip.
@@ -104,9 +106,9 @@ type decision struct {
 	// the container as one that asks. It is nil if it can't ask anybody.
 	hidden  *registry.Instance
 	refusal *Refusal
-	choices  []Choice
-	notes    []string
-	unnoted  int
+	choices []Choice
+	notes   []string
+	unnoted int
 }
 
 // decide says what a container should look like in the registry. It looks at

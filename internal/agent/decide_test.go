@@ -56,11 +56,14 @@ func TestBadLabels(t *testing.T) {
 		field        func(*registry.Instance) any
 		want         any
 	}{
-		{"rackdns.weight", "0", func(i *registry.Instance) any { return i.Weight }, 1},
+		{"rackdns.weight", "-1", func(i *registry.Instance) any { return i.Weight }, 1},
+		{"rackdns.weight", "+1", func(i *registry.Instance) any { return i.Weight }, 1},
 		{"rackdns.weight", "101", func(i *registry.Instance) any { return i.Weight }, 1},
 		{"rackdns.weight", "heavy", func(i *registry.Instance) any { return i.Weight }, 1},
 		{"rackdns.weight", "1e1", func(i *registry.Instance) any { return i.Weight }, 1},
 		{"rackdns.weight", strings.Repeat("9", 5000), func(i *registry.Instance) any { return i.Weight }, 1},
+		{"rackdns.answers", "0", func(i *registry.Instance) any { return i.Answers }, 0},
+		{"rackdns.answers", "1001", func(i *registry.Instance) any { return i.Answers }, 0},
 		{"rackdns.priority", "-1", func(i *registry.Instance) any { return i.Priority }, 0},
 		{"rackdns.priority", "65536", func(i *registry.Instance) any { return i.Priority }, 0},
 		{"rackdns.address", "both", func(i *registry.Instance) any { return i.Address }, ""},
@@ -175,7 +178,7 @@ func TestTell(t *testing.T) {
 	q := newQueue(4)
 	defer q.close()
 	tr := newTracker(q, newRecorder(), slog.New(slog.NewTextHandler(&buf, nil)), 0)
-	f := labelled(labels{"rackdns.service": "a\nlevel=ERROR msg=forged " + strings.Repeat("x", 5000), "rackdns.weight": "0"})
+	f := labelled(labels{"rackdns.service": "a\nlevel=ERROR msg=forged " + strings.Repeat("x", 5000), "rackdns.weight": "101"})
 	f.name = "b\nad"
 	for range 3 {
 		tr.tell(f.id, decide(f, testHome))
@@ -218,7 +221,7 @@ where it is reached
   port 9000/tcp       not published    only by those who reach the container itself
 
 what doesn't count
-  label rackdns.weight="heavy": not a number from 1 to 100; 1 is used
+  label rackdns.weight="heavy": not a number from 0 to 100; 1 is used
 `
 	if diff := cmp.Diff(want, decide(f, testHome).explain().String()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

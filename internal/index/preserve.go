@@ -91,7 +91,7 @@ func newPreservation(limit time.Duration) preservation {
 func (i *Instance) preservedCopy(until time.Time) *Instance {
 	c := &Instance{
 		id: i.id, name: i.name, node: i.node, value: i.value, ports: i.ports, bindings: i.bindings, networks: i.networks,
-		resource: i.resource, started: i.started, namespaceSince: i.namespaceSince, priority: lastPriority, weight: i.weight,
+		resource: i.resource, started: i.started, namespaceSince: i.namespaceSince, priority: lastPriority, weight: i.weight, answers: i.answers,
 		status: i.status, health: i.health, mode: i.mode, draining: i.draining, serving: i.serving, hidden: i.hidden,
 		preservedUntil: until.Unix(),
 	}

@@ -31,6 +31,7 @@ func HostInstance(app, service string, at netip.AddrPort) Instance {
 		Ports: []Port{{Protocol: TCP, Container: at.Port(), Bindings: []Binding{{IP: ip, Port: at.Port()}}}},
 		// It has no network that it could be reached by, whatever is configured.
 		Address: AddressHost,
+		Weight:  KeepWeight,
 	}
 }
 
@@ -46,7 +47,7 @@ func hostName(service string, ip netip.Addr) string { return service + "~" + ip.
 
 // Register registers one of [HostInstance]'s for as long as ttl, in whole
 // seconds, or renews it. What was registered before is overwritten, but for a
-// weight that isn't given (0) and the time at which it started.
+// weight that isn't given (KeepWeight) and the time at which it started.
 func (c *Client) Register(ctx context.Context, i Instance, ttl time.Duration) error {
 	if ttl < time.Second || ttl%time.Second != 0 {
 		return fmt.Errorf("TTL %s: want whole seconds, one or more", ttl)
@@ -58,8 +59,11 @@ func (c *Client) Register(ctx context.Context, i Instance, ttl time.Duration) er
 		i.Started = i.Observed
 	}
 	checked := i
-	if i.Weight == 0 {
+	if i.Weight == KeepWeight {
 		checked.Weight = DefaultWeight
+	}
+	if err := checked.checkPortNames(); err != nil {
+		return err
 	}
 	if err := checked.check(Key{KindInstance, NodeAPI, hostName(i.Service, i.Host)}); err != nil {
 		return err
@@ -82,11 +86,11 @@ func (c *Client) register(ctx context.Context, i Instance, ttl time.Duration) er
 	}
 	if was, err := DecodeInstance(k, kv.Value); err == nil {
 		i.Started = was.Started
-		if i.Weight == 0 {
+		if i.Weight == KeepWeight {
 			i.Weight = was.Weight
 		}
 	}
-	if i.Weight == 0 {
+	if i.Weight == KeepWeight {
 		i.Weight = DefaultWeight
 	}
 	value, err := Overlay(kv.Value, i)

@@ -8,6 +8,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/rackdns/rackdns/internal/index"
+	"github.com/rackdns/rackdns/internal/registry"
 )
 
 // labelNS is the name of this server, relative to the zone.
@@ -32,8 +33,17 @@ type query struct {
 	snapshot *index.Snapshot
 	asker    index.Asker
 	kind     kind
-	reply    dns.Msg
-	asked    [1]dns.Question
+	// cut says that the reply lacks records, since the asker can't take them.
+	cut   bool
+	reply dns.Msg
+	asked [1]dns.Question
+}
+
+// fold makes the name one as it is registered: who typed order_db means order-db.
+func (q *query) fold() {
+	if folded := registry.FoldName(q.relative); folded != q.relative {
+		q.name, q.relative = folded+"."+q.zone.name, folded
+	}
 }
 
 // begin makes an empty authoritative answer.
@@ -87,7 +97,7 @@ func (q *query) answerMatch(ctx context.Context, match index.Match) int {
 	case index.AService, index.AnInstance:
 		switch qtype {
 		case dns.TypeA, dns.TypeAAAA:
-			q.addEndpoints(match.Endpoints)
+			q.addEndpoints(&match)
 		case dns.TypeSRV:
 			q.addServices(&match)
 		}
@@ -137,6 +147,15 @@ func (q *query) negative(rcode int) {
 	rrs := [...]dns.RR{q.soa(), nil}
 	// The server puts an OPT record beside it.
 	q.reply.Ns, q.reply.Extra = rrs[:1:1], rrs[1:1:2]
+}
+
+// leftOut notes that not all records fit. The reply says so only if the asker can
+// do something about that, which is to ask again over TCP: who does and finds TC
+// there, too, may give up, as unbound does.
+func (q *query) leftOut() {
+	q.cut = true
+	state := q.state()
+	q.reply.Truncated = state.Proto() == "udp"
 }
 
 // unknown reports whether the reply denies that its name exists.

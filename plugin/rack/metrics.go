@@ -31,8 +31,8 @@ var (
 	omissions = promauto.NewCounterVec(prometheus.CounterOpts{
 		Namespace: plugin.Namespace,
 		Subsystem: name,
-		Name:      "transfer_omitted_records_total",
-		Help:      "Records left out of zone transfers, since a name in them would be longer than names can be.",
+		Name:      "omitted_records_total",
+		Help:      "Records left out of replies and zone transfers, since a name in them would be longer than names can be.",
 	}, []string{"rack"})
 	upstreamFailures = promauto.NewCounterVec(prometheus.CounterOpts{
 		Namespace: plugin.Namespace,
@@ -104,7 +104,7 @@ func (c *counters) count(q *query, code int) {
 		result = resultNoData
 	}
 	c.replies[q.kind][result].Inc()
-	if q.reply.Truncated {
+	if q.cut {
 		c.truncated.Inc()
 	}
 }

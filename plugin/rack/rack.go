@@ -35,6 +35,8 @@ type Rack struct {
 	release func() error
 
 	ttl uint32
+	// answers is how many addresses a reply has at most, 0 if there is no limit.
+	answers int
 	// maxStale is how old the picture may be while the registry is out of
 	// reach; 0 is as old as it gets.
 	maxStale time.Duration
@@ -99,6 +101,7 @@ func (r *Rack) ServeDNS(ctx context.Context, w dns.ResponseWriter, req *dns.Msg)
 	}
 	if z.forward {
 		q.base = z.name
+		q.fold()
 	}
 	code := q.answer(ctx)
 	if q.unknown() && r.Next != nil && r.fall.Through(lower) {

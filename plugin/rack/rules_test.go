@@ -215,7 +215,7 @@ func ruleTargets(t *testing.T) {
 	const name, one, two = "web.shop.acme.convox.", "000000000001.web.shop.acme.convox.", "000000000002.web.shop.acme.convox."
 	_, m := ask(t, r, outside, question(name, dns.TypeSRV))
 	checkReply(t, test.Case{Qname: name, Qtype: dns.TypeSRV,
-		Answer: rrs(test.SRV(name+" 5 IN SRV 0 1 40001 "+one), test.SRV(name+" 5 IN SRV 0 1 40002 "+two)),
+		Answer: rrs(test.SRV(name+" 5 IN SRV 0 256 40001 "+one), test.SRV(name+" 5 IN SRV 0 256 40002 "+two)),
 		Extra:  rrs(test.A(one+" 5 IN A 10.0.2.10"), test.A(two+" 5 IN A 10.0.2.10"))}, m)
 }
 
@@ -243,7 +243,7 @@ func ruleWeights(t *testing.T) {
 			}
 		}
 	}
-	want := map[string]string{"000000000001.web.shop.acme.convox.": "1 40001", "000000000002.web.shop.acme.convox.": "100 40002", "000000000003.web.shop.acme.convox.": "1 40003"}
+	want := map[string]string{"000000000001.web.shop.acme.convox.": "256 40001", "000000000002.web.shop.acme.convox.": "25600 40002", "000000000003.web.shop.acme.convox.": "256 40003"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("weight and port (-want +got):\n%s", diff)
 	}

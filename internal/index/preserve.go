@@ -246,6 +246,13 @@ func (b *builder) dropPreserved(node string, over func(*Instance) bool) (dropped
 // tick ends what is over by time. It reports whether anything that is shown has
 // changed.
 func (b *builder) tick(now time.Time) (changed bool) {
+	before := b.local
+	b.local = max(b.serial, b.revision, b.local) + 1
+	defer func() {
+		if !changed {
+			b.local = before
+		}
+	}()
 	for k, l := range b.loss.lost {
 		if now.Sub(l.at) > lossWindow {
 			delete(b.loss.lost, k)

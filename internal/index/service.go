@@ -124,7 +124,7 @@ func (v *Service) Declared() *registry.Service { return v.declared }
 // InTurn reports whether an instance of the service serves and is one to be
 // dialled, whoever asks: one of weight 0 is not, as long as others serve.
 func (v *Service) InTurn(i *Instance) bool {
-	return i.serving && (!i.isIdle() || !slices.ContainsFunc(v.instances, func(o *Instance) bool { return o.serving && !o.isIdle() }))
+	return i.Serving() && (!i.isIdle() || !slices.ContainsFunc(v.instances, func(o *Instance) bool { return o.Serving() && !o.isIdle() }))
 }
 
 // Instances returns all instances, serving or not, in the order of their IDs.

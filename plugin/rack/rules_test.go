@@ -196,11 +196,20 @@ func ruleSerial(t *testing.T) {
 	web.Observed, web.Image, web.Tags = time.Unix(1, 0), "web:2", map[string]string{"k": "v"}
 	change(t, r.index, serial+1, web, false)
 	is("a change that DNS doesn't show", serial)
-	change(t, r.index, serial+2, registry.Node{Node: "node-1", Engine: "e", Started: time.Unix(2, 0)}, false)
-	is("a node", serial)
+	node := registry.Node{Node: "node-1", Engine: "e", Addresses: []netip.Addr{netip.MustParseAddr("10.0.2.10")}}
+	change(t, r.index, serial+2, node, false)
+	is("a new node, whose addresses decide about what is told", serial+2)
+	node.Started, node.Version = time.Unix(2, 0), "2"
+	change(t, r.index, serial+3, node, false)
+	is("a node's change that DNS doesn't show", serial+2)
+	node.Addresses[0] = netip.MustParseAddr("10.0.2.11")
+	change(t, r.index, serial+3, node, false)
+	is("a node's address", serial+3)
+	change(t, r.index, serial+4, node, true)
+	is("a node that is gone", serial+3)
 	web.Weight = 2
-	change(t, r.index, serial+3, web, false)
-	is("a change that DNS shows", serial+3)
+	change(t, r.index, serial+4, web, false)
+	is("a change that DNS shows", serial+4)
 	change(t, r.index, serial+5, web, true)
 	is("a deletion", serial+5)
 	change(t, r.index, 1<<32+7, web, false)

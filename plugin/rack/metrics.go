@@ -34,6 +34,12 @@ var (
 		Name:      "omitted_records_total",
 		Help:      "Records left out of replies and zone transfers, since a name in them would be longer than names can be.",
 	}, []string{"rack"})
+	notifyFailures = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: name,
+		Name:      "notify_failures_total",
+		Help:      "NOTIFYs that a secondary didn't take.",
+	}, []string{"rack"})
 	upstreamFailures = promauto.NewCounterVec(prometheus.CounterOpts{
 		Namespace: plugin.Namespace,
 		Subsystem: name,

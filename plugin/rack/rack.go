@@ -43,11 +43,12 @@ type Rack struct {
 	fall     fall.F
 	upstream *upstream.Upstream
 	// nsAddrs are the addresses at which this server is asked, if they are
-	// known from the configuration.
-	nsAddrs []netip.Addr
+	// known from the configuration, ifAddrs those of the host.
+	nsAddrs, ifAddrs []netip.Addr
 	// signed says that the dnssec plugin signs what we answer.
 	signed   bool
 	counters counters
+	notifier *notifier
 }
 
 // zone is a zone of ours with the names in its SOA record.
@@ -133,7 +134,12 @@ func (r *Rack) isStale() bool { return r.maxStale > 0 && r.index.Age() > r.maxSt
 
 // match returns the zone that a name in lower case is in, nil if there is none.
 func (r *Rack) match(name string) *zone {
+	// A network in the Corefile can be a hundred zones.
+	arpa := strings.HasSuffix(name, ".arpa.")
 	for n := range r.zones {
+		if !arpa && !r.zones[n].forward {
+			continue
+		}
 		if within(name, r.zones[n].name) {
 			return &r.zones[n]
 		}

@@ -202,16 +202,16 @@ func ruleSerial(t *testing.T) {
 	node.Started, node.Version = time.Unix(2, 0), "2"
 	change(t, r.index, serial+3, node, false)
 	is("a node's change that DNS doesn't show", serial+2)
-	node.Addresses[0] = netip.MustParseAddr("10.0.2.11")
-	change(t, r.index, serial+3, node, false)
-	is("a node's address", serial+3)
-	change(t, r.index, serial+4, node, true)
-	is("a node that is gone", serial+3)
+	node.Addresses = []netip.Addr{netip.MustParseAddr("10.0.2.11")}
+	change(t, r.index, serial+4, node, false)
+	is("a node's address", serial+4)
+	change(t, r.index, serial+5, node, true)
+	is("a node that is gone", serial+4)
 	web.Weight = 2
-	change(t, r.index, serial+4, web, false)
-	is("a change that DNS shows", serial+4)
-	change(t, r.index, serial+5, web, true)
-	is("a deletion", serial+5)
+	change(t, r.index, serial+6, web, false)
+	is("a change that DNS shows", serial+6)
+	change(t, r.index, serial+7, web, true)
+	is("a deletion", serial+7)
 	change(t, r.index, 1<<32+7, web, false)
 	is("revisions have more bits than serials", 7)
 }

@@ -3,7 +3,6 @@ package rack
 import (
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -43,10 +42,13 @@ func setup(c *caddy.Controller) error {
 	w.coming++
 	c.OnStartup(func() error {
 		config := dnsserver.GetConfig(c)
-		r.nsAddrs = boundAddrs(config.ListenHosts)
+		r.nsAddrs, r.ifAddrs = boundAddrs(config.ListenHosts), interfaceAddrs()
 		r.signed = config.Handler("dnssec") != nil
 		if err := r.start(); err != nil {
 			return err
+		}
+		if notify := notifiesBy(config.Handler("transfer")); notify != nil {
+			r.startNotifying(notify)
 		}
 		w.started(r, listenAddrs(config))
 		return nil
@@ -70,22 +72,11 @@ func (r *Rack) start() error {
 }
 
 func (r *Rack) stop() error {
+	r.notifier.stop()
 	if r.release == nil {
 		return nil
 	}
 	return r.release()
-}
-
-// boundAddrs returns the addresses a server listens on, unless that is all of
-// them.
-func boundAddrs(hosts []string) []netip.Addr {
-	var ips []netip.Addr
-	for _, h := range hosts {
-		if ip, err := netip.ParseAddr(h); err == nil && !ip.IsUnspecified() {
-			ips = append(ips, ip.Unmap())
-		}
-	}
-	return ips
 }
 
 func parse(c *caddy.Controller) (*Rack, error) {

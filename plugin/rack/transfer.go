@@ -76,11 +76,7 @@ func (d *dump) flush() {
 func (d *dump) apex() {
 	d.rrs = append(d.rrs, &dns.NS{Hdr: d.header(d.of.name, dns.TypeNS), Ns: d.of.ns})
 	if within(d.of.ns, d.of.name) {
-		ips := d.configuredAddrs(false)
-		if len(ips) == 0 {
-			ips = d.nodeAddrs(d.s)
-		}
-		for _, ip := range ips {
+		for _, ip := range d.ownAddrs(d.s) {
 			d.rrs = append(d.rrs, addrRR(d.of.ns, ip, d.ttl))
 		}
 	}

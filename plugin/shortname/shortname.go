@@ -37,6 +37,8 @@ type Shortname struct {
 	// of them would take the names of other racks.
 	zones    map[string]bool
 	counters counters
+	// place is where the plugin stands in the Corefile.
+	place string
 }
 
 // Name implements plugin.Handler.

@@ -22,7 +22,7 @@ type appFlags struct {
 func (f *appFlags) add(flags *pflag.FlagSet) {
 	f.registry.add(flags)
 	flags.StringVar(&f.docker, "docker", "", "address of the Docker Engine (default as for the docker command)")
-	flags.StringVar(&f.app, "app", "", "name of the app (default that of the manifest's directory)")
+	nameFlag(flags, &f.app, "app", "", "name of the app (default that of the manifest's directory)")
 	flags.StringVarP(&f.file, "file", "f", defaultManifest, "the app's manifest")
 }
 

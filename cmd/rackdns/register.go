@@ -39,7 +39,7 @@ to end, and then removed.`,
 		Example: `  rackdns register legacy --ip 10.0.5.1 --port 8080
   rackdns register legacy --ip 10.0.5.1 --port 8080 --app shop --tags az=a,canary=true --weight 10
   rackdns register legacy --ip 10.0.5.1 --port 8080 --hold`,
-		Args: oneWord("service"),
+		Args: folded(1, oneWord("service")),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			i, err := flags.instance(args[0], cmd.Flags().Changed("weight"))
 			if err != nil {
@@ -67,7 +67,7 @@ to end, and then removed.`,
 	f := cmd.Flags()
 	f.StringVar(&flags.ip, "ip", "", "address of the host")
 	f.IntVar(&flags.port, "port", 0, "port of the service there")
-	f.StringVar(&flags.app, "app", "default", "app of the service")
+	nameFlag(f, &flags.app, "app", "default", "app of the service")
 	f.StringToStringVar(&flags.tags, "tags", nil, "tags, such as az=a,canary=true")
 	f.IntVar(&flags.weight, "weight", 0, "how often it comes first, 1 to 100, or 0: only if nothing else serves (default as before, else 1)")
 	f.StringVar(&flags.release, "release", "", "release that it runs")
@@ -166,7 +166,7 @@ func deregisterCommand() *cobra.Command {
 		Use:     "deregister SERVICE",
 		Short:   "Remove a host that was registered",
 		Example: "  rackdns deregister legacy --ip 10.0.5.1",
-		Args:    oneWord("service"),
+		Args:    folded(1, oneWord("service")),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := registry.CheckLabel("service", args[0]); err != nil {
 				return usageError{err}

@@ -12,7 +12,7 @@ import (
 	"github.com/rackdns/rackdns/internal/lasting"
 )
 
-// notifyInterval is the shortest time between two NOTIFYs about a zone. Whatever
+// notifyInterval is the time from the end of a NOTIFY to the next one of the zone. Whatever
 // changes in between is in what the secondary then gets.
 const notifyInterval = time.Second
 
@@ -58,7 +58,6 @@ func (r *Rack) notifyOf(ctx context.Context, z *zone, notify func(zone string) e
 		first, last = false, serial
 		result := make(chan error, 1)
 		go func() { result <- notify(z.name) }()
-		next := time.NewTimer(notifyInterval)
 		select {
 		case <-ctx.Done():
 			return
@@ -73,7 +72,7 @@ func (r *Rack) notifyOf(ctx context.Context, z *zone, notify func(zone string) e
 		select {
 		case <-ctx.Done():
 			return
-		case <-next.C:
+		case <-time.After(notifyInterval):
 		}
 	}
 }

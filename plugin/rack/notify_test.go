@@ -98,7 +98,7 @@ func TestNotify(t *testing.T) {
 	takes.mu.Lock()
 	defer takes.mu.Unlock()
 	for n := 1; n < len(takes.at); n++ {
-		if gap := takes.at[n].Sub(takes.at[n-1]); gap < 900*time.Millisecond {
+		if gap := takes.at[n].Sub(takes.at[n-1]); gap < 950*time.Millisecond {
 			t.Errorf("two NOTIFYs within %s", gap)
 		}
 	}

@@ -180,7 +180,7 @@ func TestSecondaries(t *testing.T) {
 			before = serialAt(t, at, r.zone)
 
 			// And so does a server that starts with what it kept on disk.
-			r.process.stop(syscall.SIGTERM)
+			r.stop(syscall.SIGTERM)
 			r.process = launch(t, "dns", "-conf", r.conf)
 			ready(t, r.process, r.server, r.zone)
 			put("b2", 41004)

@@ -93,7 +93,7 @@ func (s *Snapshot) Explain(name string, c *Client) (Explanation, error) {
 func (x *Explanation) leaveOutOthers() {
 	for n := range x.Verdicts {
 		v := &x.Verdicts[n]
-		if !v.Told || slices.ContainsFunc(x.Match.Endpoints, func(e Endpoint) bool { return e.Instance == v.Instance }) {
+		if !v.Told || slices.ContainsFunc(x.Endpoints, func(e Endpoint) bool { return e.Instance == v.Instance }) {
 			continue
 		}
 		*v = Verdict{Instance: v.Instance, Why: "has no such port"}

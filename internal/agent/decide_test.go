@@ -20,6 +20,7 @@ func TestDecide(t *testing.T) {
 		"convox.release":             "RLEUTDHBBKD",
 		"rackdns.weight":             "10",
 		"rackdns.priority":           "20",
+		"rackdns.answers":            "3",
 		"rackdns.address":            "container",
 		"rackdns.tags.az":            "a",
 		"SERVICE_TAGS":               "az=b,canary, x=y=z",
@@ -38,7 +39,7 @@ func TestDecide(t *testing.T) {
 		Ports: []registry.Port{{Name: "http", Protocol: "tcp", Container: 3000,
 			Bindings: []registry.Binding{{IP: testHost, Port: 47889}}}},
 		Networks: []registry.Network{{ID: "5f1c7d2e8a90", Name: "bridge", Scope: "local", IPv4: f.attachments[0].ipv4}},
-		Weight:   10, Priority: 20, Address: registry.AddressContainer,
+		Weight:   10, Priority: 20, Answers: 3, Address: registry.AddressContainer,
 		Tags: map[string]string{"az": "a", "canary": "", "x": "y=z"},
 	}
 	if diff := cmp.Diff(want, d.instance, cmpAddr); diff != "" {
@@ -56,6 +57,9 @@ func TestBadLabels(t *testing.T) {
 		field        func(*registry.Instance) any
 		want         any
 	}{
+		{"rackdns.port.3000", strings.Repeat("a", 16), func(i *registry.Instance) any { return i.Ports[0].Name }, ""},
+		{"rackdns.port.3000", "8080", func(i *registry.Instance) any { return i.Ports[0].Name }, ""},
+		{"rackdns.port.3000", "a--b", func(i *registry.Instance) any { return i.Ports[0].Name }, ""},
 		{"rackdns.weight", "-1", func(i *registry.Instance) any { return i.Weight }, 1},
 		{"rackdns.weight", "+1", func(i *registry.Instance) any { return i.Weight }, 1},
 		{"rackdns.weight", "101", func(i *registry.Instance) any { return i.Weight }, 1},

@@ -40,9 +40,6 @@ func (q *query) addEndpoints(match *index.Match) {
 		q.leftOut()
 	}
 	if n < len(order) {
-		for i := range order {
-			order[i].key = addressHash(address(&endpoints[order[i].at], v6))
-		}
 		order = choose(order, n, q.clientHash())
 	}
 	shuffle(order, n)
@@ -79,9 +76,9 @@ func address(e *index.Endpoint, v6 bool) []byte {
 	return e.Told(v6)
 }
 
-// candidates appends the addresses of one family to order. Several instances
-// behind one address of a node are one candidate with the weight of all: an
-// RRset has no duplicates (RFC 2181, section 5).
+// candidates appends the addresses of one family to order, with their hashes as
+// keys. Several instances behind one address of a node are one candidate with the
+// weight of all: an RRset has no duplicates (RFC 2181, section 5).
 func candidates(order []candidate, endpoints []index.Endpoint, v6 bool) []candidate {
 	var seen addressSet
 	if len(endpoints) > cap(order) {
@@ -102,7 +99,7 @@ func candidates(order []candidate, endpoints []index.Endpoint, v6 bool) []candid
 			order[at].priority = min(order[at].priority, e.Priority())
 			continue
 		}
-		order = append(order, candidate{at: int32(n), weight: uint32(e.Weight()), priority: e.Priority()})
+		order = append(order, candidate{key: addressHash(ip), at: int32(n), weight: uint32(e.Weight()), priority: e.Priority()})
 	}
 	return order
 }

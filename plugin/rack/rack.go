@@ -49,6 +49,7 @@ type Rack struct {
 	signed   bool
 	counters counters
 	notifier *notifier
+	clients  *clients
 }
 
 // zone is a zone of ours with the names in its SOA record.
@@ -98,7 +99,7 @@ func (r *Rack) ServeDNS(ctx context.Context, w dns.ResponseWriter, req *dns.Msg)
 	q := &query{
 		rack: r, w: w, req: req,
 		name: lower, relative: relative(lower, z.name), zone: z, base: r.base,
-		snapshot: snapshot, asker: snapshot.Asker(RemoteIP(w)),
+		snapshot: snapshot, asker: r.Client(snapshot, w),
 	}
 	if z.forward {
 		q.base = z.name

@@ -5,7 +5,6 @@ package shortname
 
 import (
 	"context"
-	"net/netip"
 	"strings"
 	"sync"
 
@@ -63,7 +62,20 @@ func (s *Shortname) ServeDNS(ctx context.Context, w dns.ResponseWriter, req *dns
 		}
 		return plugin.NextOrFailure(name, s.Next, ctx, w, req)
 	}
-	full, bare := s.standsFor(snapshot, rack.RemoteIP(w), lower, qtype)
+	folded := registry.FoldName(strings.TrimSuffix(lower, "."))
+	rest, last := split(folded)
+	client := func() *index.Client { return snapshot.Asker(rack.RemoteIP(w)) }
+	if rest == "" && s.isService(last, qtype) {
+		later, c, known := s.rack.AwaitContainer(ctx, snapshot, w)
+		if !known {
+			// Whose it is will be known in a moment, and others must not deny
+			// it until then.
+			s.counters.unknown.Inc()
+			return dns.RcodeServerFailure, nil
+		}
+		snapshot, client = later, func() *index.Client { return c }
+	}
+	full, bare := s.standsFor(snapshot, client, folded, qtype)
 	if full == "" {
 		return plugin.NextOrFailure(name, s.Next, ctx, w, req)
 	}
@@ -72,8 +84,8 @@ func (s *Shortname) ServeDNS(ctx context.Context, w dns.ResponseWriter, req *dns
 	} else {
 		s.counters.qualified.Inc()
 	}
-	_, last := split(lower)
-	return s.rack.ServeAlias(ctx, w, req, rack.Alias{Zone: last + ".", Name: full})
+	_, zone := split(lower)
+	return s.rack.ServeAlias(ctx, w, req, rack.Alias{Zone: zone + ".", Name: full})
 }
 
 // isShort reports whether a name in lower case, which is outside of the rack's
@@ -85,11 +97,10 @@ func (s *Shortname) isShort(lower string) bool {
 
 // standsFor returns what a short name stands for, relative to the rack's zone,
 // empty if that is nothing of ours. Bare is one of the asker's own app.
-func (s *Shortname) standsFor(snapshot *index.Snapshot, from netip.Addr, lower string, qtype uint16) (full string, bare bool) {
-	folded := registry.FoldName(strings.TrimSuffix(lower, "."))
+func (s *Shortname) standsFor(snapshot *index.Snapshot, client func() *index.Client, folded string, qtype uint16) (full string, bare bool) {
 	rest, last := split(folded)
-	if rest == "" {
-		if full, ok := s.ofAsker(snapshot, from, last, qtype); ok {
+	if rest == "" && s.isService(last, qtype) {
+		if full, ok := ofClient(snapshot, client(), last); ok {
 			return full, true
 		}
 		// There are names below it, so it exists (RFC 8020), and others would deny
@@ -110,7 +121,8 @@ func (s *Shortname) Metadata(ctx context.Context, state request.Request) context
 		return ctx
 	}
 	full := sync.OnceValue(func() string {
-		full, _ := s.standsFor(snapshot, rack.RemoteIP(state.W), lower, state.QType())
+		client := func() *index.Client { return snapshot.Asker(rack.RemoteIP(state.W)) }
+		full, _ := s.standsFor(snapshot, client, registry.FoldName(strings.TrimSuffix(lower, ".")), state.QType())
 		return full
 	})
 	metadata.SetValueFunc(ctx, name+"/name", func() string {
@@ -123,18 +135,15 @@ func (s *Shortname) Metadata(ctx context.Context, state request.Request) context
 	return ctx
 }
 
-// ofAsker returns what a bare label stands for in the asker's own app, if the
-// asker is a container that is known by its address and its app has it.
-func (s *Shortname) ofAsker(snapshot *index.Snapshot, from netip.Addr, label string, qtype uint16) (string, bool) {
-	if !s.isService(label, qtype) {
+// ofClient returns what a bare label stands for in the client's own app, if the
+// client is a container that is known by its address and its app has it.
+func ofClient(snapshot *index.Snapshot, c *index.Client, label string) (string, bool) {
+	i := c.Instance()
+	if i == nil || i.App() == "" {
 		return "", false
 	}
-	asker := snapshot.Asker(from)
-	if asker.Instance() == nil {
-		return "", false
-	}
-	full := label + "." + asker.Instance().App()
-	kind := snapshot.Lookup(full, asker).Kind
+	full := label + "." + i.App()
+	kind := snapshot.Lookup(full, c).Kind
 	return full, kind == index.AService || kind == index.Target
 }
 

@@ -100,8 +100,8 @@ func (d *decision) portName(key portKey, labelled map[portKey]string) (name stri
 		return "", true
 	}
 	name = toLabel(value)
-	if err := registry.CheckLabel("name", name); err != nil {
-		d.note("%s=%s: can't name a port; it is listed without a name", source, registry.Quote(value))
+	if err := registry.CheckPortName("name", name); err != nil {
+		d.note("%s=%s: can't name a port: %s; it is listed without a name", source, registry.Quote(value), err)
 		return "", true
 	}
 	d.choose("port "+key.String(), name, source)

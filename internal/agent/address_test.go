@@ -66,7 +66,7 @@ func TestLocate(t *testing.T) {
 			}
 			var got string
 			for range 3 { // an engine that comes and goes
-				if err := a.settleDown(t.Context(), located{networks: tt.networks}); err != nil {
+				if err := a.settleDown(t.Context(), located{networks: tt.networks}, ""); err != nil {
 					got = err.Error()
 				}
 			}
@@ -95,7 +95,7 @@ func onHost(addrs ...netip.Addr) host {
 			}
 			return addrs[0], nil
 		},
-		links: func() ([]link, error) { return []link{{"eth0", addrs}}, nil },
+		links: func() ([]link, error) { return []link{{name: "eth0", addrs: addrs}}, nil },
 	}
 }
 
@@ -108,15 +108,14 @@ func TestFollows(t *testing.T) {
 		host   host
 		engine bool
 		want   string // the node's addresses
-		moves  int
 		says   string
 	}
 	none := netip.Addr{}
 	first, second := onHost(ip("10.0.2.10"), ip("fd00::10")), onHost(ip("10.0.3.77"), ip("fd00::10"))
-	offline := host{route: onHost(none).route, links: func() ([]link, error) { return []link{{"docker0", []netip.Addr{ip("172.17.0.1")}}}, nil }}
+	offline := host{route: onHost(none).route, links: func() ([]link, error) { return []link{{name: "docker0", addrs: []netip.Addr{ip("172.17.0.1")}}}, nil }}
 	routeless := host{route: onHost(none).route, links: first.links}
 	more := host{route: first.route, links: func() ([]link, error) {
-		return []link{{"eth0", []netip.Addr{ip("10.0.2.10"), ip("fd00::10")}}, {"tun0", []netip.Addr{ip("10.8.0.2")}}, {"br-0123456789ab", []netip.Addr{ip("172.18.0.1")}}}, nil
+		return []link{{name: "eth0", addrs: []netip.Addr{ip("10.0.2.10"), ip("fd00::10")}}, {name: "tun0", addrs: []netip.Addr{ip("10.8.0.2")}}, {name: "br-0123456789ab", addrs: []netip.Addr{ip("172.18.0.1")}}}, nil
 	}}
 	tests := []struct {
 		name  string
@@ -124,17 +123,17 @@ func TestFollows(t *testing.T) {
 		steps []step
 	}{
 		{"a node of several", false, []step{
-			{"nothing new", first, true, "10.0.2.10 fd00::10", 0, ""},
-			{"a new address", second, true, "10.0.3.77 fd00::10", 1, "before=10.0.2.10"},
-			{"none", offline, true, "10.0.3.77 fd00::10", 1, "no address for others"},
-			{"another", first, true, "10.0.2.10 fd00::10", 2, "has an address for others again"},
-			{"one more, and a network that the engine doesn't tell of yet", more, true, "10.0.2.10 fd00::10 10.8.0.2", 3, ""},
-			{"a new one without an engine", second, false, "10.0.3.77 fd00::10", 4, "address=10.0.3.77"},
+			{"nothing new", first, true, "10.0.2.10 fd00::10", ""},
+			{"a new address", second, true, "10.0.3.77 fd00::10", "before=10.0.2.10"},
+			{"none", offline, true, "10.0.3.77 fd00::10", "no address for others"},
+			{"another", first, true, "10.0.2.10 fd00::10", "has an address for others again"},
+			{"one more, and a network that the engine doesn't tell of yet", more, true, "10.0.2.10 fd00::10 10.8.0.2", ""},
+			{"a new one without an engine", second, false, "10.0.3.77 fd00::10", "address=10.0.3.77"},
 		}},
 		{"a node alone", true, []step{
-			{"a route that goes", routeless, true, "10.0.2.10 fd00::10", 0, ""},
-			{"an address that goes", offline, true, "172.17.0.1", 1, "--host-address"},
-			{"one that comes", second, true, "10.0.3.77 fd00::10", 2, "before=172.17.0.1"},
+			{"a route that goes", routeless, true, "10.0.2.10 fd00::10", ""},
+			{"an address that goes", offline, true, "172.17.0.1", "--host-address"},
+			{"one that comes", second, true, "10.0.3.77 fd00::10", "before=172.17.0.1"},
 		}},
 	}
 	for _, tt := range tests {
@@ -151,10 +150,11 @@ func TestFollows(t *testing.T) {
 				return up, nil
 			}}
 			a.place.Store(&place{})
-			if err := a.settleDown(t.Context(), up); err != nil {
+			if err := a.settleDown(t.Context(), up, "28.0.0"); err != nil {
 				t.Fatal(err)
 			}
 			rec := newRecorder()
+			a.node.sink = rec
 			q := newQueue(1)
 			defer q.close()
 			a.tracker = newTracker(q, rec, logger, time.Second)
@@ -165,12 +165,12 @@ func TestFollows(t *testing.T) {
 				}
 				a.tracker.entries = map[string]*entry{"a": {}}
 				was, lines := a.home(), log.count("\n")
-				a.follows(t.Context(), rec)
+				a.follows(t.Context())
 				if got := strings.Trim(fmt.Sprint(a.place.Load().addresses), "[]"); got != s.want {
 					t.Errorf("%s: addresses %s, want %s", s.what, got, s.want)
 				}
-				if len(rec.moves) != s.moves {
-					t.Errorf("%s: moved %d times, want %d", s.what, len(rec.moves), s.moves)
+				if got := strings.Trim(fmt.Sprint(rec.node.Addresses), "[]"); got != s.want {
+					t.Errorf("%s: the node's key has %s, want %s", s.what, got, s.want)
 				}
 				if looked := q.size() > 0; looked != (was != a.home()) {
 					t.Errorf("%s: looked at containers again: %t", s.what, looked)
@@ -189,7 +189,7 @@ func TestFollows(t *testing.T) {
 // An engine on another host is a node at that host's address.
 func TestElsewhere(t *testing.T) {
 	ip := netip.MustParseAddr
-	own := []link{{"eth0", []netip.Addr{ip("10.0.2.10")}}}
+	own := []link{{name: "eth0", addrs: []netip.Addr{ip("10.0.2.10")}}}
 	tests := []struct {
 		host, configured string
 		want             string

@@ -66,6 +66,11 @@ type Config struct {
 	// ImageLabels has the labels and variables of images count like those of
 	// containers. Without it they do for ports, health and tags alone.
 	ImageLabels bool
+	// OnlyLabelled leaves out containers without a label of rackdns.
+	OnlyLabelled bool
+	// Rack is the agent's rack; that of Registry, if there is one. An empty one
+	// is every container's.
+	Rack string
 	// Workers is how many containers are looked at at once.
 	Workers int
 	Logger  *slog.Logger
@@ -85,9 +90,12 @@ type Agent struct {
 	host       host
 	// place is where the node is now; without a valid address until that is known.
 	place atomic.Pointer[place]
-	// bridges are those that the engine told of last. They are whoever's who
-	// finds out the place.
+	// moving keeps two from finding out the place, and what the node's key says
+	// of it, at once. bridges, version and unled6 are what the engine told last.
+	moving  sync.Mutex
 	bridges bridges
+	version string
+	unled6  bool
 	started time.Time
 	// boot is the host's boot ID, empty if it has none.
 	boot    string
@@ -102,6 +110,7 @@ type Agent struct {
 
 	// Set once the engine is known, before anything else runs.
 	engineID  string
+	node      nodeFacts
 	tracker   *tracker
 	inspector *inspector
 
@@ -127,6 +136,7 @@ func New(cfg Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.cfg.Rack = cfg.Registry.Layout().Rack()
 	ours := a.inherits(a.boot, booted())
 	a.keep = func(ctx context.Context) { cfg.Registry.KeepNode(ctx, a.cfg.Node, ours, a.log) }
 	a.newPublisher = func(n registry.Node) publisher {
@@ -178,6 +188,7 @@ func newAgent(cfg Config) (*Agent, error) {
 		boot:       bootID(),
 		engine:     &redialer{dial: func() (engine, error) { return at.Dial() }},
 		queue:      newQueue(cfg.Workers),
+		node:       nodeFacts{due: make(chan struct{}, 1)},
 		ready:      make(chan struct{}),
 		waiting:    make(chan struct{}),
 		down:       lasting.New(cfg.Logger),
@@ -251,9 +262,11 @@ func (a *Agent) Run(ctx context.Context) error {
 		return err
 	}
 	pub := a.newPublisher(node)
+	a.node.sink, a.node.last = pub, node
 	a.tracker = newTracker(a.queue, pub, a.log, a.cfg.DrainGrace)
 	a.tracker.ready = a.ready
-	a.inspector = newInspector(a.engine, a.cfg.ImageLabels)
+	a.tracker.networked = a.node.refreshSoon
+	a.inspector = newInspector(a.engine, a.cfg.ImageLabels, a.cfg.OnlyLabelled)
 	if a.runtimes, err = newRuntimeWatch(); err != nil {
 		a.log.Debug("kills are known when the engine tells of them, and not before", "error", err)
 	}
@@ -263,7 +276,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { a.follow(gctx); return nil })
 	g.Go(func() error { a.work(gctx); return nil })
 	g.Go(func() error { a.listen(gctx); return nil })
-	g.Go(func() error { a.followHost(gctx, pub); return nil })
+	g.Go(func() error { a.followHost(gctx); return nil })
 	err = g.Wait()
 	a.tracker.unwatchAll()
 	if err != nil {
@@ -319,18 +332,17 @@ func (a *Agent) introduce(ctx context.Context) (registry.Node, error) {
 	if err != nil {
 		return registry.Node{}, err
 	}
-	if err := a.settleDown(ctx, e); err != nil {
+	if err := a.settleDown(ctx, e, info.ServerVersion); err != nil {
 		return registry.Node{}, err
 	}
 	a.engineID = info.ID
-	return registry.Node{
-		Node:      a.cfg.Node,
-		Engine:    info.ID,
-		Boot:      a.boot,
-		Addresses: a.place.Load().addresses,
-		Version:   a.cfg.Version,
-		Started:   a.started,
-	}, nil
+	return a.describe(registry.Node{
+		Node:    a.cfg.Node,
+		Engine:  info.ID,
+		Boot:    a.boot,
+		Version: a.cfg.Version,
+		Started: a.started,
+	}), nil
 }
 
 func (a *Agent) info(ctx context.Context, e engine) (system.Info, error) {
@@ -406,7 +418,7 @@ func (a *Agent) decide(ctx context.Context, id string) (d *decision, err error) 
 	if err != nil {
 		return nil, err
 	}
-	return decide(f, a.home()), nil
+	return a.judge(f), nil
 }
 
 // retryAfter returns how long to leave a container alone that could not be

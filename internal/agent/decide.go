@@ -29,17 +29,24 @@ const (
 	ReasonNotRunning  Reason = "not-running"
 	ReasonInspect     Reason = "inspect"
 	ReasonImage       Reason = "image"
+	ReasonRack        Reason = "rack"
+	ReasonUnlabelled  Reason = "unlabelled"
 )
 
 // reasons are all of them but ReasonNotRunning, which is no news.
 var reasons = []Reason{
 	ReasonIgnored, ReasonOneOff, ReasonProcessType, ReasonName, ReasonNoNetwork,
 	ReasonJoined, ReasonTooLarge, ReasonInvalid, ReasonInspect, ReasonImage,
+	ReasonRack, ReasonUnlabelled,
 }
 
 // meant reports whether somebody wants it so, as opposed to a mistake.
 func (r Reason) meant() bool {
-	return r == ReasonIgnored || r == ReasonOneOff || r == ReasonProcessType || r == ReasonNotRunning
+	switch r {
+	case ReasonIgnored, ReasonOneOff, ReasonProcessType, ReasonNotRunning, ReasonRack, ReasonUnlabelled:
+		return true
+	}
+	return false
 }
 
 // Refusal is a container that is not registered, and why.
@@ -76,6 +83,8 @@ type home struct {
 	// addr is the node's address for others, other its address of the other
 	// IP family, if it has one.
 	addr, other netip.Addr
+	// unled6 says that the engine leads nobody to what it publishes over IPv6.
+	unled6 bool
 }
 
 // of returns the node's address of the family of ip.
@@ -93,15 +102,26 @@ type decision struct {
 	facts    *facts
 	home     home
 	instance *registry.Instance
-	refusal  *Refusal
-	choices  []Choice
-	notes    []string
-	unnoted  int
+	// hidden is what is registered in place of an instance where there is none:
+	// the container as one that asks. It is nil if it can't ask anybody.
+	hidden  *registry.Instance
+	refusal *Refusal
+	choices []Choice
+	notes   []string
+	unnoted int
 }
 
 // decide says what a container should look like in the registry. It looks at
 // nothing but its arguments.
 func decide(f *facts, h home) *decision {
+	d := decideInstance(f, h)
+	if d.instance == nil && f.running() {
+		d.hidden = asClient(f, h)
+	}
+	return d
+}
+
+func decideInstance(f *facts, h home) *decision {
 	d := &decision{facts: f, home: h}
 	if !f.running() {
 		d.refuse(ReasonNotRunning, "its state is %q", f.status)
@@ -115,6 +135,10 @@ func decide(f *facts, h home) *decision {
 		return d
 	}
 	for _, source := range f.disowned {
+		if f.copied {
+			d.note("%s: comes from the image, which was made of a container of rackdns's (docker commit), and never counts", source)
+			continue
+		}
 		d.note("%s: comes from the image, or says just what the image says, and doesn't count; see --image-labels", source)
 	}
 	if d.leftOut() {
@@ -140,6 +164,7 @@ func decide(f *facts, h home) *decision {
 	d.health(i)
 	i.Weight = d.number("rackdns.weight", registry.DefaultWeight, registry.MinWeight, registry.MaxWeight)
 	i.Priority = d.number("rackdns.priority", 0, 0, 65535)
+	i.Answers = d.number("rackdns.answers", 0, 1, registry.MaxAnswers)
 	i.Address = d.address()
 	i.Resource = d.resource(i.Service)
 	i.Links, i.Connect = d.links(), d.connects()
@@ -265,13 +290,17 @@ func (d *decision) number(label string, fallback, least, most int) int {
 	if !ok || v == "" {
 		return fallback
 	}
-	n, err := strconv.Atoi(strings.TrimSpace(v))
-	if err != nil || n < least || n > most {
-		d.note("label %s=%s: not a number from %d to %d; %d is used", label, registry.Quote(v), least, most, fallback)
+	n, err := strconv.ParseUint(strings.TrimSpace(v), 10, 31)
+	if err != nil || int(n) < least || int(n) > most {
+		instead := "not counted"
+		if fallback >= least {
+			instead = strconv.Itoa(fallback) + " is used"
+		}
+		d.note("label %s=%s: not a number from %d to %d; %s", label, registry.Quote(v), least, most, instead)
 		return fallback
 	}
-	d.choose(strings.TrimPrefix(label, "rackdns."), strconv.Itoa(n), "label "+label)
-	return n
+	d.choose(strings.TrimPrefix(label, "rackdns."), strconv.FormatUint(n, 10), "label "+label)
+	return int(n)
 }
 
 // address reads which kind of endpoint is forced.

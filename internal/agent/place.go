@@ -21,8 +21,10 @@ const (
 // place is where the node is, as its host says.
 type place struct {
 	home home
-	// addresses are all that are the node itself, its own first.
+	// addresses are all that are the node itself, its own first; links are its
+	// interfaces.
 	addresses []netip.Addr
+	links     []link
 	// fallback says why an address that only the host and its containers reach
 	// had to do, and network on which Docker network it is; empty if it hadn't.
 	fallback, network string
@@ -53,7 +55,7 @@ func (a *Agent) locate(b bridges) (*place, error) {
 	}
 	at := func(addr netip.Addr) *place {
 		h := newHome(a.cfg.Node, addr, ls)
-		return &place{home: h, addresses: nodeAddresses(h, ls, b)}
+		return &place{home: h, addresses: nodeAddresses(h, ls, b), links: ls}
 	}
 	if a.configured.IsValid() {
 		return at(a.configured), nil
@@ -93,40 +95,42 @@ func has(ls []link, addr netip.Addr) bool {
 }
 
 // settleDown asks the engine for its bridges, and has the node be where it is
-// now.
-func (a *Agent) settleDown(ctx context.Context, e engine) error {
+// now. The engine's version is empty where it doesn't matter.
+func (a *Agent) settleDown(ctx context.Context, e engine, version string) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	b, err := dockerBridges(ctx, e)
 	if err != nil {
 		return err
 	}
-	a.bridges = b
-	_, err = a.move()
-	return err
+	a.moving.Lock()
+	defer a.moving.Unlock()
+	a.bridges, a.version = b, version
+	a.unled6 = version != "" && !a.remote && isUnled6(b, version, "/proc")
+	return a.move()
 }
 
-// move has the node be where it is now, and reports whether that is another
-// place than before.
-func (a *Agent) move() (moved bool, err error) {
+// move has the node be where it is now.
+func (a *Agent) move() error {
 	p, err := a.locate(a.bridges)
 	if err != nil {
-		return false, err
+		return err
 	}
+	p.home.unled6 = a.unled6
 	was := a.place.Swap(p)
 	switch {
-	case was.home == p.home:
+	case was.home.addr == p.home.addr:
 	case p.fallback != "":
 		a.log.Warn(p.fallback+": containers are published at this host's address on a Docker network, where this host and its containers reach them, and nobody else; say with --host-address where others would",
 			"address", p.home.addr, "network", p.network)
 	case was.home.addr.IsValid():
 		a.log.Info("this host's address has changed: its containers are published at the new one", "address", p.home.addr, "before", was.home.addr)
 	}
-	return was.home != p.home || !slices.Equal(was.addresses, p.addresses), nil
+	return nil
 }
 
 // followHost has the node move with its host's addresses until ctx ends.
-func (a *Agent) followHost(ctx context.Context, pub publisher) {
+func (a *Agent) followHost(ctx context.Context) {
 	if a.remote {
 		return
 	}
@@ -139,7 +143,7 @@ func (a *Agent) followHost(ctx context.Context, pub publisher) {
 	defer again.Stop()
 	for seen := ""; ; {
 		// At first too: something may have changed since the agent began.
-		if now := a.outlook(); now != seen && a.follows(ctx, pub) {
+		if now := a.outlook(); now != seen && a.follows(ctx) {
 			seen = now
 		}
 		select {
@@ -162,36 +166,26 @@ func (a *Agent) outlook() string {
 
 // follows looks where the node is, and has it published there. It returns false
 // if that is to be tried again.
-func (a *Agent) follows(ctx context.Context, pub publisher) bool {
-	ectx, cancel := context.WithTimeout(ctx, a.cfg.InspectTimeout)
+func (a *Agent) follows(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, a.cfg.InspectTimeout)
 	defer cancel()
-	was := a.place.Load()
-	// Without the engine the bridges from before have to do: it is the address
-	// that matters.
 	e, err := a.engine.get()
-	if err == nil {
-		var b bridges
-		if b, err = dockerBridges(ectx, e); err == nil {
-			a.bridges = b
-		}
-	}
-	known := err == nil
-	moved, err := a.move()
-	switch {
-	case ctx.Err() != nil:
-		return false
-	case err != nil:
-		a.lost.Note("this host has no address for others: what is registered stays at the last one", err, "address", was.home.addr)
+	if err != nil {
+		a.refresh(nil, "")
 		return false
 	}
-	a.lost.Over("this host has an address for others again", "address", a.HostAddress())
-	if !moved {
-		return known
+	b, err := dockerBridges(ctx, e)
+	if err != nil {
+		// It is the address that matters.
+		a.refresh(nil, "")
+		return false
 	}
-	now := a.place.Load()
-	pub.Move(now.addresses)
-	if now.home != was.home {
-		a.tracker.lookAgain(time.Now())
-	}
-	return known
+	return a.refresh(&b, a.known())
+}
+
+// known is the engine's version as it was told last.
+func (a *Agent) known() string {
+	a.moving.Lock()
+	defer a.moving.Unlock()
+	return a.version
 }

@@ -133,7 +133,7 @@ func (b *builder) swap(k registry.Key, old, is *Instance, revision int64) {
 		return
 	}
 	if (!old.isHidden() || !is.isHidden()) && (old == nil || is == nil || b.reset || !old.looksLike(is)) {
-		b.serial = max(b.serial, revision)
+		b.shows(revision)
 	}
 	if is != nil {
 		b.add(is)
@@ -258,6 +258,11 @@ func (b *builder) eachPlace(i *Instance, f func(netip.Addr)) {
 		w := &i.networks[n]
 		if !w.of.Value().local || i.Node() == b.rules.node {
 			w.addrs.each(f)
+		}
+	}
+	if i.Node() == b.rules.node {
+		for _, a := range i.asksFrom {
+			f(a.Unmap())
 		}
 	}
 }

@@ -27,6 +27,8 @@ type Instance struct {
 	ports    []Port
 	bindings [][]binding
 	networks []attachment
+	// asksFrom are addresses by which it asks besides those on its networks.
+	asksFrom []netip.Addr
 	resource *registry.InstanceResource
 
 	revision int64
@@ -35,6 +37,7 @@ type Instance struct {
 	// since the instance started. Times are in nanoseconds since 1970.
 	namespaceSince int64
 	priority       uint16
+	answers        uint16
 	weight         uint8
 	status         status
 	health         health
@@ -42,6 +45,9 @@ type Instance struct {
 	draining       bool
 	serving        bool
 	hidden         bool
+	// guest says that the network namespace is another container's, which is
+	// who asks from there.
+	guest bool
 	// preservedUntil is until when the instance is preserved, in seconds since
 	// 1970; 0 if it is registered.
 	preservedUntil int64
@@ -114,6 +120,7 @@ func newInstance(r *registry.Instance, value []byte, revision int64) *Instance {
 		resource: r.Resource,
 		revision: revision,
 		priority: uint16(r.Priority),
+		answers:  uint16(r.Answers),
 		weight:   uint8(r.Weight),
 		status:   status(numberOf(statuses, r.Status)),
 		health:   health(numberOf(healths, r.Health)),
@@ -121,6 +128,8 @@ func newInstance(r *registry.Instance, value []byte, revision int64) *Instance {
 		draining: r.Draining,
 		serving:  r.Serving(),
 		hidden:   r.Hidden,
+		guest:    r.NetworkOf != "",
+		asksFrom: r.AsksFrom,
 	}
 	if !r.Started.IsZero() {
 		i.started = r.Started.UnixNano()
@@ -165,13 +174,21 @@ func (i *Instance) looksLike(o *Instance) bool {
 		// Only that there is such an instance, with such ports, can be seen.
 		return slices.Equal(i.ports, o.ports)
 	}
-	return i.node == o.node && i.mode == o.mode && i.weight == o.weight && i.priority == o.priority &&
+	return i.node == o.node && i.mode == o.mode && i.weight == o.weight && i.priority == o.priority && i.answers == o.answers &&
 		slices.Equal(i.ports, o.ports) && slices.Equal(i.networks, o.networks) &&
 		slices.EqualFunc(i.bindings, o.bindings, slices.Equal[[]binding])
 }
 
 // isHidden reports whether DNS shows nothing of the instance, which may be nil.
 func (i *Instance) isHidden() bool { return i == nil || i.hidden }
+
+// Hidden reports whether nobody is told of the instance: it is a container that
+// only asks, and may have no service, nor an app.
+func (i *Instance) Hidden() bool { return i.hidden }
+
+// AsksFrom returns addresses by which the instance asks, besides those on its
+// networks. The caller must not change them.
+func (i *Instance) AsksFrom() []netip.Addr { return i.asksFrom }
 
 // Registered returns what the registry says of the instance, which is the
 // caller's. It is decoded anew each time: lookups don't need it.
@@ -258,7 +275,8 @@ func (i *Instance) since() int64 {
 // database, and of its service only for want of another name.
 func (i *Instance) OfResource() bool { return i.resource != nil }
 
-// Weight returns the weight.
+// Weight returns the weight as it is registered. One of 0 is told only where
+// nothing else serves; see also [Endpoint.Weight].
 func (i *Instance) Weight() uint16 { return uint16(i.weight) }
 
 // Priority returns the priority as in RFC 2782: lower comes first.

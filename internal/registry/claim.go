@@ -18,7 +18,6 @@ import (
 // in the end refuses.
 func (p *Publisher) claim(ctx context.Context) (*session, error) {
 	s := &session{p: p, own: map[int64]bool{}}
-	p.takeMoved()
 	for {
 		etcd, err := p.client.connect(ctx)
 		if err != nil {
@@ -124,7 +123,8 @@ func (s *session) read(ctx context.Context) error {
 			s.is = n
 			s.draining = n.Draining
 			// What another boot listed is gone.
-			s.listed = n.Listed && sameBoot(n, &s.p.cfg.Node)
+			us := s.p.self()
+			s.listed = n.Listed && sameBoot(n, &us)
 		}
 	}
 	s.held = map[string]holding{}
@@ -143,7 +143,7 @@ func (s *session) read(ctx context.Context) error {
 // putNode returns what the node's key is to be, and how to put it on the lease.
 func (s *session) putNode(listed bool) (*mvccpb.KeyValue, clientv3.Op, error) {
 	key := s.p.client.layout.Node(s.p.cfg.Node.Node)
-	node := s.p.cfg.Node
+	node := s.p.self()
 	node.Draining, node.Listed = s.draining, listed
 	var old []byte
 	if s.node != nil {
@@ -159,7 +159,7 @@ func (s *session) putNode(listed bool) (*mvccpb.KeyValue, clientv3.Op, error) {
 // writeNode puts the node's own key on the lease, if it isn't there as it
 // should be.
 func (s *session) writeNode(ctx context.Context) error {
-	node := s.p.cfg.Node
+	node := s.p.self()
 	node.Draining, node.Listed = s.draining, s.listed
 	if s.node != nil && s.node.Lease == int64(s.lease) && s.isNode(node) {
 		return nil
@@ -179,22 +179,6 @@ func (s *session) writeNode(ctx context.Context) error {
 	kv.ModRevision = r
 	s.node, s.is, s.nodeDue = kv, &node, false
 	return nil
-}
-
-// renewNode writes the node's key if it is due. A put that is refused is tried
-// again beside the others, of which it must not keep the deletes waiting.
-func (s *session) renewNode(ctx context.Context) error {
-	if !s.nodeDue || s.apart {
-		return nil
-	}
-	err := s.writeNode(ctx)
-	if isRefusedPut(err) {
-		s.apart, err = true, nil
-	}
-	if err == nil && !s.apart {
-		s.nodeDue = false
-	}
-	return err
 }
 
 // isNode reports whether the node's key says what node does. Its text may be

@@ -71,6 +71,37 @@ func TestDecodeInstanceDefaults(t *testing.T) {
 	}
 }
 
+// TestDecodeWeight: 0 is a weight, and null is none, also after another value was
+// decoded into the same memory.
+func TestDecodeWeight(t *testing.T) {
+	var d InstanceDecoder
+	for _, tc := range []struct {
+		value string
+		want  int
+	}{{"0", 0}, {"null", DefaultWeight}, {"100", 100}, {"null", DefaultWeight}, {"1", 1}} {
+		i, err := d.Decode(writtenKey, with(t, "weight", tc.value))
+		if err != nil {
+			t.Errorf("weight %s: %v", tc.value, err)
+			continue
+		}
+		if i.Weight != tc.want {
+			t.Errorf("weight %s is %d, want %d", tc.value, i.Weight, tc.want)
+		}
+		b, err := Encode(*i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := DecodeInstance(writtenKey, b)
+		if err != nil || again.Weight != tc.want {
+			t.Errorf("weight %s, written and read: %v %v", tc.value, again, err)
+		}
+	}
+	i, err := d.Decode(writtenKey, []byte(`{"id":"3485248b1d18","node":"node-1","app":"shop","service":"web"}`))
+	if err != nil || i.Weight != DefaultWeight {
+		t.Errorf("no weight after others: %v %v", i, err)
+	}
+}
+
 // What other programs write can be anything. None of it may get into DNS, and
 // each refusal names its reason in one short line.
 func TestDecodeInstanceRefuses(t *testing.T) {
@@ -95,13 +126,14 @@ func TestDecodeInstanceRefuses(t *testing.T) {
 		{"service", `"wéb"`, "service"},
 		{"service", `7`, "not the JSON of its kind"},
 		{"namespace", `"*"`, `namespace "*"`},
-		{"weight", `0`, "weight 0"},
 		{"weight", `101`, "weight 101"},
 		{"weight", `-1`, "weight -1"},
 		{"weight", `NaN`, "not the JSON"},
 		{"weight", `1e999`, "not the JSON"},
 		{"weight", `1.5`, "not the JSON"},
 		{"priority", `65536`, "priority 65536"},
+		{"answers", `-1`, "answers -1"},
+		{"answers", `1001`, "answers 1001"},
 		{"host", `"127.0.0.1"`, "loopback"},
 		{"host", `"::1"`, "loopback"},
 		{"host", `"::ffff:127.0.0.1"`, "IPv4-mapped"},
@@ -145,10 +177,15 @@ func TestDecodeInstanceRefuses(t *testing.T) {
 
 func TestDecodeAPIInstance(t *testing.T) {
 	value := with(t, "node", `"@api"`)
-	if _, err := DecodeInstance(Key{KindInstance, NodeAPI, "web~10.0.2.10"}, value); err != nil {
-		t.Error(err)
+	for _, name := range []string{"shop/web/10.0.2.10~3000", "web~10.0.2.10"} {
+		if _, err := DecodeInstance(Key{KindInstance, NodeAPI, name}, value); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
-	for _, name := range []string{"web~10.0.2.11", "db~10.0.2.10", "web", "3485248b1d18"} {
+	for _, name := range []string{
+		"shop/web/10.0.2.11~3000", "shop/db/10.0.2.10~3000", "bank/web/10.0.2.10~3000", "shop/web/10.0.2.10~3001", "shop/web/10.0.2.10",
+		"web~10.0.2.11", "db~10.0.2.10", "web", "3485248b1d18",
+	} {
 		if _, err := DecodeInstance(Key{KindInstance, NodeAPI, name}, value); err == nil {
 			t.Errorf("taken under %s", name)
 		}
@@ -166,6 +203,7 @@ func TestParse(t *testing.T) {
 	}{
 		{l.Node("n.1"), Key{KindNode, "n.1", ""}},
 		{l.Instance("n", "a"), Key{KindInstance, "n", "a"}},
+		{l.Instance(NodeAPI, "shop/web/::1~80"), Key{KindInstance, NodeAPI, "shop/web/::1~80"}},
 		{l.Instance(NodeAPI, "web~::1"), Key{KindInstance, NodeAPI, "web~::1"}},
 		{l.Service("shop", "web"), Key{KindService, "shop", "web"}},
 		{l.Resource("", "db"), Key{KindResource, AppRack, "db"}},
@@ -177,7 +215,8 @@ func TestParse(t *testing.T) {
 	for _, key := range []string{
 		"", "/", "/rackdns/v1/acme", "/rackdns/v1/acme2/nodes/a", l.Base(), l.Base() + "nodes", l.Base() + "nodes/",
 		l.Base() + "nodes/a/b", l.Base() + "instances/a", l.Base() + "instances/a/", l.Base() + "instances//a",
-		l.Base() + "instances/a/b/c", l.Base() + "things/a/b", l.Secret("", "db"),
+		l.Base() + "instances/a/b/c", l.Instance(NodeAPI, "a/b"), l.Instance(NodeAPI, "a//b"), l.Instance(NodeAPI, "a/b/c/d"),
+		l.Base() + "services/@api/a/b/c", l.Base() + "things/a/b", l.Secret("", "db"),
 	} {
 		if got, err := l.Parse(key); err == nil {
 			t.Errorf("%q: %v, want an error", key, got)

@@ -276,9 +276,14 @@ func TestMove(t *testing.T) {
 	holds(t, etcd, "a")
 	const key = "/rackdns/v1/acme/nodes/node-1"
 	lease, _ := meta(t, client, key)
+	at := func(to string) registry.Node {
+		n := node1("boot", to)
+		n.Addresses = append(n.Addresses, netip.MustParseAddr("fd00::10"))
+		return n
+	}
 	moved := func(to string) {
 		t.Helper()
-		p.Move([]netip.Addr{netip.MustParseAddr(to), netip.MustParseAddr("fd00::10")})
+		p.SetNode(at(to))
 		etcdtest.Eventually(t, "the node at "+to, func() error {
 			if v := keysOf(t, client, key)[key]; !strings.Contains(v, `"addresses":["`+to+`","fd00::10"]`) {
 				return errors.New(v)
@@ -292,7 +297,7 @@ func TestMove(t *testing.T) {
 	}
 	holds(t, etcd, "a")
 	before := mods(t, etcd, 0)
-	p.Move([]netip.Addr{netip.MustParseAddr("10.0.3.77"), netip.MustParseAddr("fd00::10")})
+	p.SetNode(at("10.0.3.77"))
 	moved("10.0.4.1")
 	if n := mods(t, etcd, before); n != 1 {
 		t.Errorf("%d writes for one move", n)

@@ -69,11 +69,7 @@ func (s *session) run(ctx context.Context) error {
 // step brings the registry up to date. If that fails and may go well later, it
 // returns when to try again; an error is the end of the session.
 func (s *session) step(ctx context.Context, wait *backoff.ExponentialBackOff) (again <-chan time.Time, err error) {
-	s.nodeDue = s.p.takeMoved() || s.nodeDue
 	err = s.repair(ctx)
-	if err == nil {
-		err = s.renewNode(ctx)
-	}
 	if err == nil {
 		err = s.write(ctx)
 	}

@@ -13,13 +13,17 @@ var (
 	draws = flag.Int("hosts.draws", 1, "how many scenes are drawn")
 )
 
+func firstSeed() uint64 {
+	if *seed == 0 {
+		return uint64(time.Now().UnixNano()) % 100_000
+	}
+	return *seed
+}
+
 // The rules meet what is drawn at random. Every endpoint of every instance is
 // dialled from everywhere.
 func (s *site) testDraw(t *testing.T) {
-	first := *seed
-	if first == 0 {
-		first = uint64(time.Now().UnixNano()) % 100_000
-	}
+	first := firstSeed()
 	for i := range uint64(*draws) {
 		t.Run(fmt.Sprintf("seed=%d", first+i), func(t *testing.T) {
 			scene := s.Draw(t, first+i, Size{Networks: 3, Containers: 4})

@@ -67,6 +67,7 @@ func TestHosts(t *testing.T) {
 	t.Run("Forwarder", s.testForwarder)
 	t.Run("Restart", s.testRestart)
 	t.Run("Draw", s.testDraw)
+	t.Run("Told", s.testTold)
 }
 
 // furniture are a host's containers, nearly the same on each; it makes their

@@ -23,15 +23,18 @@ func TestSignals(t *testing.T) {
 	// that it has taken in the signals before.
 	commands := map[string]func(t *testing.T) (*process, func() error){
 		"standalone": func(t *testing.T) (*process, func() error) {
+			t.Helper()
 			r := startRack(t, nil, "--docker", "off")
 			return r.process, func() error { return serves(r.dns, r.zone) }
 		},
 		"agent": func(t *testing.T) (*process, func() error) {
+			t.Helper()
 			at := etcdtest.FreeAddr(t)
 			p := launch(t, "agent", "--rack", "x", "--etcd", "http://"+etcdtest.FreeAddr(t), "--host-address", "10.0.2.10", "--metrics", at, "--docker", "unix:///nowhere/docker.sock")
 			return p, func() error { _, err := get("http://" + at + "/healthz"); return err }
 		},
 		"dns": func(t *testing.T) (*process, func() error) {
+			t.Helper()
 			at := etcdtest.FreeAddr(t)
 			host, port, _ := strings.Cut(at, ":")
 			p := launch(t, "dns", "-conf", corefile(t, ".:"+port+" {\n  bind "+host+"\n  whoami\n}\n"))
@@ -88,35 +91,40 @@ func TestSignals(t *testing.T) {
 			run(t, "services", "--rack", r.name, "--etcd", r.etcd)
 		}
 	})
-	// One that runs for a while and ends by itself.
-	t.Run("wait", func(t *testing.T) {
-		t.Parallel()
-		for end, code := range map[syscall.Signal]int{syscall.SIGINT: 130, syscall.SIGTERM: 143} {
-			// An etcd that says nothing, for the command to wait for.
-			silent, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer silent.Close()
-			p := launch(t, "exec", "--app", "shop", "--service", "web", "--etcd", "http://"+silent.Addr().String(), "--wait", "1h", "--", "true")
-			asked, err := silent.Accept()
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer asked.Close()
-			for _, s := range []syscall.Signal{syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2} {
-				p.signal(s)
-				delivered(t, p.cmd.Process.Pid, s)
-				if !p.running() {
-					t.Fatalf("ended by %v", s)
-				}
-			}
-			p.signal(end)
-			if err := p.wait(); err != nil || p.cmd.ProcessState.ExitCode() != code {
-				t.Errorf("after %v: %v, %v; want exit code %d", end, err, p.cmd.ProcessState, code)
-			}
+	for end, code := range map[syscall.Signal]int{syscall.SIGINT: 130, syscall.SIGTERM: 143} {
+		t.Run("exec/"+end.String(), func(t *testing.T) {
+			t.Parallel()
+			testWaiting(t, end, code)
+		})
+	}
+}
+
+// testWaiting is of a command that runs for a while and ends by itself.
+func testWaiting(t *testing.T, end syscall.Signal, code int) {
+	t.Helper()
+	// An etcd that says nothing, for the command to wait for.
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	p := launch(t, "exec", "--app", "shop", "--service", "web", "--etcd", "http://"+silent.Addr().String(), "--wait", "1h", "--", "true")
+	asked, err := silent.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer asked.Close()
+	for _, s := range []syscall.Signal{syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2} {
+		p.signal(s)
+		delivered(t, p.cmd.Process.Pid, s)
+		if !p.running() {
+			t.Fatalf("ended by %v", s)
 		}
-	})
+	}
+	p.signal(end)
+	if err := p.wait(); err != nil || p.cmd.ProcessState.ExitCode() != code {
+		t.Errorf("after %v: %v, %v; want exit code %d", end, err, p.cmd.ProcessState, code)
+	}
 }
 
 // A log that nobody reads any more ends no server.

@@ -50,12 +50,19 @@ func TestHostFacts(t *testing.T) {
 			if err != nil || len(all) != 1 {
 				return fmt.Errorf("%v, %w", all, err)
 			}
-			srv := all[0].(*dns.SRV)
+			srv, ok := all[0].(*dns.SRV)
+			if !ok {
+				return fmt.Errorf("%v", all)
+			}
 			as, err := stranger.Resolve("udp", at, srv.Target, dns.TypeA)
 			if err != nil || len(as) != 1 {
 				return fmt.Errorf("%v, %w", as, err)
 			}
-			to := netip.AddrPortFrom(netip.MustParseAddr(as[0].(*dns.A).A.String()), srv.Port)
+			a, ok := as[0].(*dns.A)
+			if !ok {
+				return fmt.Errorf("%v", as)
+			}
+			to := netip.AddrPortFrom(netip.MustParseAddr(a.A.String()), srv.Port)
 			who, err := stranger.Dial("tcp", to)
 			if who != "alpha/web" || to.String() != want {
 				return fmt.Errorf("%q answers at %s, %w", who, to, err)
@@ -87,16 +94,21 @@ func TestHostFacts(t *testing.T) {
 		t.Errorf("%d lines tell of the new address", n)
 	}
 
+	write(t, filepath.Join(dir, "Corefile"), ".:1054 {\n  bind 127.0.0.1\n  forward . /etc/resolv.conf\n}\n")
+	plain := alpha.rackdns(t, resolvers, "dns", "-conf", filepath.Join(dir, "Corefile"))
+	soon(t, "CoreDNS", func() error { return plain.says("CoreDNS") })
 	// Nobody is at the DNS server that the system had at first.
 	write(t, resolvers, "search example\nnameserver 192.0.2.9\n")
 	soon(t, "the server's word of the new DNS servers", func() error { return server.says("DNS servers have changed") })
-	soon(t, "other names from the system's new DNS server", func() error {
-		as, err := alpha.Resolve("udp", joined, "whoami.example", dns.TypeA)
-		if err != nil || len(as) != 1 {
-			return fmt.Errorf("%v, %w", as, err)
-		}
-		return nil
-	})
+	for _, at := range []netip.AddrPort{joined, netip.MustParseAddrPort("127.0.0.1:1054")} {
+		soon(t, "other names from the system's new DNS server at "+at.String(), func() error {
+			as, err := alpha.Resolve("udp", at, "whoami.example", dns.TypeA)
+			if err != nil || len(as) != 1 {
+				return fmt.Errorf("%v, %w", as, err)
+			}
+			return nil
+		})
+	}
 	found(joined, "192.0.2.77:8080")
 	if n := strings.Count(server.String(), "DNS servers have changed"); n != 1 {
 		t.Errorf("%d lines tell of the new DNS servers", n)

@@ -7,8 +7,6 @@ import (
 	"github.com/docker/docker/api/types/events"
 	"github.com/docker/docker/api/types/filters"
 	"golang.org/x/sys/unix"
-
-	"github.com/rackdns/rackdns/internal/registry"
 )
 
 // actions are the events that matter. The others are either implied by these
@@ -37,6 +35,7 @@ func eventFilters() filters.Args {
 // this host's.
 type kill struct {
 	at, here time.Time
+	number   int
 	// early says that it is a hint: see foretold.go.
 	early bool
 }
@@ -137,7 +136,7 @@ func (t *tracker) killed(id, signal string, at time.Time) {
 		e.kills = map[int]kill{}
 	}
 	now := time.Now()
-	k := kill{at: at, here: now}
+	k := kill{at: at, here: now, number: n}
 	if was := at.Add(-t.skew); was.Before(now) {
 		k.here = was
 	}
@@ -145,6 +144,9 @@ func (t *tracker) killed(id, signal string, at time.Time) {
 		e.kills[n] = k
 	}
 	e.hint.confirm(n, at)
+	if e.facts != nil && n == e.facts.stopSignal && at.After(e.facts.started) {
+		t.askFate(id, e)
+	}
 	if e.instance != nil && t.draining(id, e, now) {
 		t.drain(e, at)
 	}
@@ -160,7 +162,7 @@ func (t *tracker) drain(e *entry, at time.Time) {
 
 // draining decides whether the container is dead or about to die. In the
 // latter case it has it looked at again when it should be dead: if it isn't
-// then, it survived.
+// then, it must prove that it survived.
 func (t *tracker) draining(id string, e *entry, now time.Time) bool {
 	if e.over() {
 		return true
@@ -181,14 +183,14 @@ func (t *tracker) draining(id string, e *entry, now time.Time) bool {
 	if last.at.IsZero() {
 		return false
 	}
+	if !e.fateRun.Equal(e.facts.started) {
+		t.askFate(id, e)
+	}
 	if left := last.here.Add(e.facts.stopTimeout + t.grace).Sub(now); left > 0 {
 		t.queue.addAfter(id, hot, left)
 		return true
 	}
-	e.survived = last.at
-	t.log.Warn("container outlived its stop signal: it serves again", "container", shortID(id),
-		"name", registry.Quote(e.facts.name), "after", e.facts.stopTimeout+t.grace)
-	return false
+	return !t.outlives(id, e, last)
 }
 
 // stopping returns the last signal that was to end the container's present

@@ -13,6 +13,7 @@ import (
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/events"
 	"github.com/docker/docker/api/types/filters"
+	"golang.org/x/sys/unix"
 
 	"github.com/rackdns/rackdns/internal/registry"
 )
@@ -69,8 +70,8 @@ func Explain(ctx context.Context, cfg Config, nameOrID string) (Explanation, err
 	return d.explain(), nil
 }
 
-// stopped reports whether a container was sent its stop signal so short a time
-// ago that it may be about to end.
+// stopped reports whether a container was sent a signal that it is to end of, and
+// has not proven to survive it, as [tracker.draining] does.
 func stopped(ctx context.Context, e engine, f *facts, grace time.Duration) (bool, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -91,13 +92,14 @@ func stopped(ctx context.Context, e engine, f *facts, grace time.Duration) (bool
 	seen := entry{facts: f, kills: map[int]kill{}}
 	draining := func() bool {
 		last := seen.stopping()
-		return !last.at.IsZero() && now.Sub(last.at) < f.stopTimeout+grace
+		return !last.at.IsZero() && (now.Sub(last.at) < f.stopTimeout+grace || last.number == int(unix.SIGKILL) ||
+			fateOf(f, f.stopSignal) != surviving)
 	}
 	for {
 		select {
 		case m := <-messages:
 			if n, ok := parseSignal(m.Actor.Attributes["signal"]); ok {
-				seen.kills[n] = kill{at: eventTime(m)}
+				seen.kills[n] = kill{at: eventTime(m), number: n}
 			}
 		case <-timeout.C:
 			return draining(), nil
@@ -137,7 +139,7 @@ func notServing(i *registry.Instance) string {
 	case i.Status != registry.StatusRunning:
 		return "it is " + i.Status
 	case i.Draining:
-		return "it was sent its stop signal and is about to end"
+		return "it was sent its stop signal, and has not proven to survive that"
 	case i.Health == registry.HealthStarting:
 		return "its health check has not succeeded yet"
 	}

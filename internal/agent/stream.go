@@ -17,8 +17,8 @@ const (
 	// overlap is how far back events are asked for on connecting. An engine
 	// answers before it has subscribed, so that a few seconds are needed; what
 	// goes beyond tells which containers were sent their stop signal before
-	// this agent was there, and does no harm.
-	overlap = time.Minute
+	// this agent was there, and does no harm: engines keep their last 256.
+	overlap = time.Hour
 	// callTimeout bounds every call to the engine but inspects and the stream.
 	callTimeout = 30 * time.Second
 )

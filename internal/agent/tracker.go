@@ -36,7 +36,10 @@ type tracker struct {
 	// confirm is how long the engine may take to tell of a kill that was heard
 	// of.
 	confirm time.Duration
-	// watching waits for the goroutines that wait for the ends of processes.
+	// fateOf says what a signal does to a container.
+	fateOf func(f *facts, signal int) fate
+	// watching waits for the goroutines that look at processes, or wait for
+	// their ends.
 	watching sync.WaitGroup
 
 	mu sync.Mutex
@@ -70,6 +73,14 @@ type entry struct {
 	hint  hint
 	// survived is the time of a signal that the container outlived.
 	survived time.Time
+	// fate is what the stop signal does to the run that began at fateRun.
+	fate    fate
+	fateRun time.Time
+	// asking says that somebody is finding that out.
+	asking bool
+	// lingering is that the container runs though it was sent that signal long
+	// ago; nil if it never did.
+	lingering *lasting.Trouble
 	// init is the process of the container's run, nil if it isn't watched.
 	init *initProcess
 	// ended is the start of a run whose process is known to have ended.
@@ -92,6 +103,7 @@ func newTracker(q *queue, sink publisher, log *slog.Logger, grace time.Duration)
 		log:     log,
 		grace:   grace,
 		confirm: confirmWithin,
+		fateOf:  fateOf,
 		entries: map[string]*entry{},
 		joiners: map[string]map[string]bool{},
 		told:    map[string]string{},
@@ -244,6 +256,9 @@ func (t *tracker) apply(id string, e *entry, d *decision, observed time.Time) {
 	now := time.Now()
 	e.hint.hearOut(now.Sub(e.asked), t.confirm, now)
 	d.instance.Draining = t.draining(id, e, now)
+	if !d.instance.Draining && e.lingering != nil {
+		e.lingering.Over("container is told of again", "container", shortID(id))
+	}
 	if observed.IsZero() {
 		observed = time.Now()
 	}

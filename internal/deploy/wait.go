@@ -55,8 +55,8 @@ func registeredBy(s *index.Snapshot, rack, engine string) (*registry.Node, error
 		if n.Engine != engine {
 			continue
 		}
-		if n.Draining {
-			return nil, fmt.Errorf("node %s is being drained: its agent registers nothing", n.Node)
+		if d := s.Drained(n.Node); d != nil {
+			return nil, fmt.Errorf("node %s is %s: its agent registers nothing until 'rackdns node drain %[1]s --undo'", n.Node, d)
 		}
 		return n, nil
 	}

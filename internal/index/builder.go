@@ -24,6 +24,9 @@ type builder struct {
 	rack      pairs[string, *Resource]
 	addresses pairs[netip.Addr, *place]
 	nodes     map[string]*registry.Node
+	// drained are the nodes that are, by name. Like nodes it is replaced when it
+	// changes, since snapshots share it.
+	drained map[string]*registry.Drained
 	namespaces
 	supplies
 	loss preservation
@@ -97,6 +100,7 @@ func (b *builder) snapshot() *Snapshot {
 		rack:      b.rack,
 		addresses: b.addresses,
 		nodes:     b.nodes,
+		drained:   b.drained,
 		clashes:   b.clashList(),
 		displaced: b.displaced,
 		serial:    b.offset + b.serial,
@@ -132,6 +136,7 @@ func (b *builder) swap(k registry.Key, old, is *Instance, revision int64) {
 		b.serial = max(b.serial, revision)
 	}
 	if is != nil {
+		is.drained = b.drained[k.Owner] != nil
 		b.add(is)
 	}
 	if old != nil {

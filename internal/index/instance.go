@@ -42,6 +42,8 @@ type Instance struct {
 	draining       bool
 	serving        bool
 	hidden         bool
+	// drained says that the instance's node is, see [registry.Drained].
+	drained bool
 	// preservedUntil is until when the instance is preserved, in seconds since
 	// 1970; 0 if it is registered.
 	preservedUntil int64
@@ -170,6 +172,17 @@ func (i *Instance) looksLike(o *Instance) bool {
 		slices.EqualFunc(i.bindings, o.bindings, slices.Equal[[]binding])
 }
 
+// clone returns the instance as another one, which the builder may change.
+func (i *Instance) clone() *Instance {
+	return &Instance{
+		id: i.id, name: i.name, node: i.node, value: i.value, ports: i.ports, bindings: i.bindings, networks: i.networks,
+		resource: i.resource, revision: i.revision, started: i.started, namespaceSince: i.namespaceSince,
+		priority: i.priority, weight: i.weight, status: i.status, health: i.health, mode: i.mode,
+		draining: i.draining, serving: i.serving, hidden: i.hidden, drained: i.drained,
+		preservedUntil: i.preservedUntil, seen: i.seen,
+	}
+}
+
 // isHidden reports whether DNS shows nothing of the instance, which may be nil.
 func (i *Instance) isHidden() bool { return i == nil || i.hidden }
 
@@ -232,7 +245,7 @@ func (i *Instance) Health() string {
 func (i *Instance) Draining() bool { return i.draining }
 
 // Serving reports whether DNS may hand out the instance.
-func (i *Instance) Serving() bool { return i.serving }
+func (i *Instance) Serving() bool { return i.serving && !i.drained }
 
 // Started returns when the instance started, in UTC.
 func (i *Instance) Started() time.Time {

@@ -23,6 +23,8 @@ func (b *builder) takeRecord(key registry.Key, e registry.Entry) {
 			is.value, err = registry.DecodeService(key, e.Value)
 		case registry.KindResource:
 			is.value, err = registry.DecodeResource(key, e.Value)
+		case registry.KindDrained:
+			is.value, err = registry.DecodeDrained(key, e.Value)
 		}
 	}
 	if err != nil {
@@ -68,6 +70,8 @@ func (b *builder) applyRecord(value any, in bool) {
 		b.declare(r, in)
 	case *registry.Resource:
 		b.declareResource(r, in)
+	case *registry.Drained:
+		b.drain(r, in)
 	}
 }
 

@@ -114,6 +114,8 @@ func (b *builder) shape(key registry.Key, e registry.Entry) any {
 		v, err = registry.DecodeService(key, e.Value)
 	case registry.KindResource:
 		v, err = registry.DecodeResource(key, e.Value)
+	case registry.KindDrained:
+		v, err = registry.DecodeDrained(key, e.Value)
 	}
 	if err != nil {
 		return nil

@@ -22,6 +22,7 @@ type Snapshot struct {
 	rack      pairs[string, *Resource]
 	addresses pairs[netip.Addr, *place]
 	nodes     map[string]*registry.Node
+	drained   map[string]*registry.Drained
 	clashes   []Clash
 	// displaced are the apps whose own name another app holds, and which.
 	displaced map[string]string
@@ -247,6 +248,18 @@ func (s *Snapshot) Services(a *App) iter.Seq[*Service] {
 // Nodes returns the nodes by name. The caller must not change the map.
 func (s *Snapshot) Nodes() map[string]*registry.Node { return s.nodes }
 
+// Drained returns the operator's word that a node is drained, nil if it isn't.
+func (s *Snapshot) Drained(node string) *registry.Drained {
+	if d := s.drained[node]; d != nil {
+		return d
+	}
+	if n := s.nodes[node]; n != nil && n.Draining {
+		// As older versions say it.
+		return &registry.Drained{Node: node}
+	}
+	return nil
+}
+
 // Clashes returns the namespaces that several apps claim, by name.
 func (s *Snapshot) Clashes() []Clash { return s.clashes }
 
@@ -259,7 +272,7 @@ func (s *Snapshot) Reverse(ip netip.Addr) []*Instance {
 	}
 	var all []*Instance
 	for _, i := range p.value.instances {
-		if i.serving {
+		if i.Serving() {
 			all = append(all, i)
 		}
 	}

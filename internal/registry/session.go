@@ -41,6 +41,9 @@ type session struct {
 	is       *Node
 	nodeDue  bool
 	draining bool
+	// mark is the revision of the key that says that the node is drained, 0 if
+	// there is none. Writes of instances compare it, too.
+	mark int64
 	// listed says that the node's key says so.
 	listed bool
 	held   map[string]holding
@@ -214,7 +217,10 @@ func (s *session) writeBatches(ctx context.Context, cs []change, listing bool) e
 // writeBatch compares each key's revision: a write that timed out, and is
 // carried out late all the same, can't undo a newer one.
 func (s *session) writeBatch(ctx context.Context, cs []change, listing bool) error {
-	ifs := []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(string(s.node.Key)), "=", s.node.ModRevision)}
+	ifs := []clientv3.Cmp{
+		clientv3.Compare(clientv3.ModRevision(string(s.node.Key)), "=", s.node.ModRevision),
+		clientv3.Compare(clientv3.ModRevision(s.p.client.layout.Drained(s.p.cfg.Node.Node)), "=", s.mark),
+	}
 	var then []clientv3.Op
 	for _, c := range cs {
 		key := s.p.client.layout.Instance(s.p.cfg.Node.Node, c.id)
@@ -241,7 +247,7 @@ func (s *session) writeBatch(ctx context.Context, cs []change, listing bool) err
 	if node != nil {
 		node.ModRevision = revision
 		is := s.p.cfg.Node
-		is.Draining, is.Listed = s.draining, true
+		is.Draining, is.Listed = s.marked(), true
 		s.node, s.is, s.listed, s.nodeDue = node, &is, true, false
 	}
 	for _, c := range cs {

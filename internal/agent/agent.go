@@ -86,7 +86,7 @@ type Agent struct {
 	ready   chan struct{}
 	waiting chan struct{}
 	// newPublisher is what tests replace.
-	newPublisher func(registry.Node) publisher
+	newPublisher func(registry.Node) (publisher, seenSink)
 	// keep keeps what the registry holds of the node; nil without a registry.
 	keep func(ctx context.Context)
 
@@ -118,14 +118,15 @@ func New(cfg Config) (*Agent, error) {
 	}
 	ours := a.inherits(a.boot, booted())
 	a.keep = func(ctx context.Context) { cfg.Registry.KeepNode(ctx, a.cfg.Node, ours, a.log) }
-	a.newPublisher = func(n registry.Node) publisher {
-		return registry.NewPublisher(cfg.Registry, registry.PublisherConfig{
+	a.newPublisher = func(n registry.Node) (publisher, seenSink) {
+		pub := registry.NewPublisher(cfg.Registry, registry.PublisherConfig{
 			Node:     n,
 			Alone:    cfg.Alone,
 			TTL:      cfg.TTL,
 			Logger:   a.log,
 			OnCommit: a.committed,
 		})
+		return pub, registry.NewSeenKeeper(cfg.Registry, n.Node, pub.Inherit, a.log)
 	}
 	return a, nil
 }
@@ -219,9 +220,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err != nil || ctx.Err() != nil {
 		return err
 	}
-	pub := a.newPublisher(node)
+	pub, seen := a.newPublisher(node)
 	a.tracker = newTracker(a.queue, pub, a.log, a.cfg.DrainGrace)
-	a.tracker.ready = a.ready
+	a.tracker.ready, a.tracker.seen = a.ready, seen
 	a.inspector = newInspector(a.engine, a.cfg.ImageLabels)
 	if a.runtimes, err = newRuntimeWatch(); err != nil {
 		a.log.Debug("kills are known when the engine tells of them, and not before", "error", err)
@@ -229,6 +230,9 @@ func (a *Agent) Run(ctx context.Context) error {
 
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return pub.Run(gctx) })
+	if seen != nil {
+		g.Go(func() error { seen.Run(gctx); return nil })
+	}
 	g.Go(func() error { a.follow(gctx); return nil })
 	g.Go(func() error { a.work(gctx); return nil })
 	g.Go(func() error { a.listen(gctx); return nil })

@@ -66,6 +66,7 @@ func (t *tracker) event(m events.Message) {
 	case events.ActionDestroy:
 		t.drop(id)
 		delete(t.told, id)
+		t.vanished(id)
 		t.markJoiners(id, at, hot)
 	case events.ActionKill:
 		t.killed(id, m.Actor.Attributes["signal"], at)

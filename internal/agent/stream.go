@@ -11,6 +11,8 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/events"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/rackdns/rackdns/internal/registry"
 )
 
 const (
@@ -146,15 +148,21 @@ func (a *Agent) list(ctx context.Context, e engine) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	a.refreshRuntimes()
-	summaries, err := e.ContainerList(ctx, container.ListOptions{})
+	summaries, err := e.ContainerList(ctx, container.ListOptions{All: true})
 	if err != nil {
 		return fmt.Errorf("list containers: %w", err)
 	}
-	ids := make([]string, 0, len(summaries))
+	ids, stopped := make([]string, 0, len(summaries)), []string{}
 	for _, s := range summaries {
-		ids = append(ids, s.ID)
+		switch s.State {
+		case registry.StatusRunning, registry.StatusPaused, "restarting":
+			ids = append(ids, s.ID)
+		default:
+			stopped = append(stopped, s.ID)
+		}
 	}
 	a.tracker.listed(ids, at)
+	a.tracker.listedStopped(stopped, at)
 	return nil
 }
 

@@ -54,6 +54,10 @@ type tracker struct {
 	told map[string]string
 	// kept are instances that the publisher was asked to leave as they are.
 	kept map[string]bool
+	// existing are the containers that there are, running or not, and seen is
+	// told of them; nil if nobody is.
+	existing map[string]existing
+	seen     seenSink
 	// pending are the containers of the current list that nobody looked at
 	// yet; nil if there is no current list.
 	pending map[string]bool
@@ -108,6 +112,8 @@ func newTracker(q *queue, sink publisher, log *slog.Logger, grace time.Duration)
 		joiners: map[string]map[string]bool{},
 		told:    map[string]string{},
 		ready:   make(chan struct{}),
+
+		existing: map[string]existing{},
 	}
 }
 
@@ -195,6 +201,7 @@ func (t *tracker) gone(id string, e *entry) {
 	if t.entries[id] == e {
 		t.drop(id)
 		delete(t.told, id)
+		t.vanished(id)
 	}
 	t.settle(id)
 }
@@ -237,6 +244,7 @@ func (t *tracker) apply(id string, e *entry, d *decision, observed time.Time) {
 	if e.silent != nil {
 		e.silent.Over("a container can be inspected again", "container", shortID(id))
 	}
+	t.exists(id, d)
 	if !d.facts.running() {
 		t.drop(id)
 		return

@@ -27,6 +27,8 @@ type builder struct {
 	// drained are the nodes that are, by name. Like nodes it is replaced when it
 	// changes, since snapshots share it.
 	drained map[string]*registry.Drained
+	seen      pairs[string, struct{}]
+	seenNames pairs[string, []seenApp]
 	namespaces
 	supplies
 	loss preservation
@@ -101,6 +103,8 @@ func (b *builder) snapshot() *Snapshot {
 		addresses: b.addresses,
 		nodes:     b.nodes,
 		drained:   b.drained,
+		seen:      b.seen,
+		seenNames: b.seenNames,
 		clashes:   b.clashList(),
 		displaced: b.displaced,
 		serial:    b.offset + b.serial,

@@ -25,6 +25,11 @@ func (b *builder) takeRecord(key registry.Key, e registry.Entry) {
 			is.value, err = registry.DecodeResource(key, e.Value)
 		case registry.KindDrained:
 			is.value, err = registry.DecodeDrained(key, e.Value)
+		case registry.KindSeen:
+			var s *registry.Seen
+			if s, err = registry.DecodeSeen(key, e.Value); err == nil {
+				is.value = newSeenEntry(s)
+			}
 		}
 	}
 	if err != nil {
@@ -50,9 +55,13 @@ func (b *builder) dropRecord(key string, r *record, revision int64) {
 	b.shown(r.kind, revision)
 }
 
-// shown notes a change that DNS shows. Nodes have no names.
+// hasRecords reports whether DNS has records of what keys of a kind say. Nodes
+// have no names, and what was seen has nothing else.
+func hasRecords(kind registry.Kind) bool { return kind != registry.KindNode && kind != registry.KindSeen }
+
+// shown notes a change that DNS shows.
 func (b *builder) shown(kind registry.Kind, revision int64) {
-	if kind != registry.KindNode {
+	if hasRecords(kind) {
 		b.serial = max(b.serial, revision)
 	}
 }
@@ -72,6 +81,8 @@ func (b *builder) applyRecord(value any, in bool) {
 		b.declareResource(r, in)
 	case *registry.Drained:
 		b.drain(r, in)
+	case *seenEntry:
+		b.see(r, in)
 	}
 }
 

@@ -59,7 +59,7 @@ func (b *builder) floorInstance(t *decodedEntry, i *Instance) {
 
 // floorRecord is the same for other entries, each change of which shows.
 func (b *builder) floorRecord(t *decodedEntry) {
-	if !b.live && t.key.Kind != registry.KindNode && b.records[t.entry.Key] != nil {
+	if !b.live && hasRecords(t.key.Kind) && b.records[t.entry.Key] != nil {
 		b.floor = max(b.floor, t.entry.ModRevision)
 	}
 }
@@ -82,7 +82,7 @@ func (b *builder) replay(since int64, changes []registry.Change) (moved bool) {
 	for n := range changes {
 		c := &changes[n]
 		key, err := b.layout.Parse(c.New.Key)
-		if err != nil || key.Kind == registry.KindNode {
+		if err != nil || !hasRecords(key.Kind) {
 			continue
 		}
 		was, is := b.shape(key, c.Old), b.shape(key, c.New)
@@ -144,7 +144,7 @@ func (b *builder) lastBefore(since int64) int64 {
 		}
 	}
 	for _, r := range b.records {
-		if r.kind != registry.KindNode && r.revision < since {
+		if hasRecords(r.kind) && r.revision < since {
 			last = max(last, r.revision)
 		}
 	}

@@ -23,6 +23,10 @@ type Snapshot struct {
 	addresses pairs[netip.Addr, *place]
 	nodes     map[string]*registry.Node
 	drained   map[string]*registry.Drained
+	// seen are the services that were seen, as <service>.<app>, seenNames the
+	// apps of these by their names and namespaces.
+	seen      pairs[string, struct{}]
+	seenNames pairs[string, []seenApp]
 	clashes   []Clash
 	// displaced are the apps whose own name another app holds, and which.
 	displaced map[string]string
@@ -134,6 +138,14 @@ func (s *Snapshot) ResourceEndpoints(r *Resource, c *Client) []Endpoint {
 // Lookup returns what a name stands for. The name is in lower case, relative
 // to the rack's zone, and without a dot at its end: "web.shop".
 func (s *Snapshot) Lookup(name string, c *Client) Match {
+	m := s.lookup(name, c)
+	if m.Kind == None && s.seenNames.size > 0 {
+		return s.lookupSeen(name, c)
+	}
+	return m
+}
+
+func (s *Snapshot) lookup(name string, c *Client) Match {
 	if s.displaced != nil {
 		if m, ok := s.lookupHeld(name, c); ok {
 			return m

@@ -27,6 +27,7 @@ const (
 	KindService
 	KindResource
 	KindDrained
+	KindSeen
 )
 
 var kindDirs = map[Kind]string{
@@ -35,6 +36,7 @@ var kindDirs = map[Kind]string{
 	KindService:  "services",
 	KindResource: "resources",
 	KindDrained:  "drained",
+	KindSeen:     "seen",
 }
 
 // String returns the kind as it stands in the key.
@@ -42,7 +44,7 @@ func (k Kind) String() string { return kindDirs[k] }
 
 // Kinds are all kinds, for metrics and lists.
 func Kinds() []Kind {
-	return []Kind{KindNode, KindInstance, KindService, KindResource, KindDrained}
+	return []Kind{KindNode, KindInstance, KindService, KindResource, KindDrained, KindSeen}
 }
 
 // alone reports whether a key of this kind is an owner's only one.
@@ -77,6 +79,9 @@ func (l Layout) Node(node string) string { return l.base + "nodes/" + node }
 
 // Drained returns the key that says that a node is drained.
 func (l Layout) Drained(node string) string { return l.base + "drained/" + node }
+
+// Seen returns the key of a service that was seen.
+func (l Layout) Seen(app, service string) string { return l.base + "seen/" + app + "/" + service }
 
 // Instances returns the prefix of all instances of a node, with its slash.
 func (l Layout) Instances(node string) string { return l.base + "instances/" + node + "/" }

@@ -69,6 +69,10 @@ type Publisher struct {
 	gone     map[string]bool
 	dirty    map[string]bool
 	allDirty bool
+	// inherited says since when apps have had their namespaces by what others
+	// know, heirs which of that is yet to be handed on.
+	inherited map[tenureKey]inheritance
+	heirs     map[tenureKey]bool
 }
 
 // NewPublisher returns a Publisher that knows of no instance yet.
@@ -91,6 +95,9 @@ func NewPublisher(c *Client, cfg PublisherConfig) *Publisher {
 		desired: map[string]*Instance{},
 		gone:    map[string]bool{},
 		dirty:   map[string]bool{},
+
+		inherited: map[tenureKey]inheritance{},
+		heirs:     map[tenureKey]bool{},
 	}
 }
 

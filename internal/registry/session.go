@@ -107,6 +107,7 @@ func (s *session) commit(ctx context.Context, ifs []clientv3.Cmp, then []clientv
 // write brings the registry to what is wanted. What it could not write is
 // still noted as changed when it returns an error.
 func (s *session) write(ctx context.Context) error {
+	s.inherit()
 	ids, all := s.p.take()
 	// That everything was written can be said once everything was looked at.
 	listing := !s.listed && !s.draining && s.p.isReplaced()

@@ -58,7 +58,7 @@ func (s *Shortname) ServeDNS(ctx context.Context, w dns.ResponseWriter, req *dns
 	alias, ok := rack.Alias{Zone: last + "."}, false
 	if rest == "" {
 		alias.Name, ok = s.ofAsker(snapshot, w, last, req.Question[0].Qtype)
-	} else if snapshot.App(last) != nil && s.isNamespace(last) {
+	} else if snapshot.Known(last) && s.isNamespace(last) {
 		alias.Name, ok = strings.TrimSuffix(lower, "."), true
 	}
 	if !ok {

@@ -26,7 +26,7 @@ type builder struct {
 	nodes     map[string]*registry.Node
 	// drained are the nodes that are, by name. Like nodes it is replaced when it
 	// changes, since snapshots share it.
-	drained map[string]*registry.Drained
+	drained   map[string]*registry.Drained
 	seen      pairs[string, struct{}]
 	seenNames pairs[string, []seenApp]
 	namespaces

@@ -57,7 +57,9 @@ func (b *builder) dropRecord(key string, r *record, revision int64) {
 
 // hasRecords reports whether DNS has records of what keys of a kind say. Nodes
 // have no names, and what was seen has nothing else.
-func hasRecords(kind registry.Kind) bool { return kind != registry.KindNode && kind != registry.KindSeen }
+func hasRecords(kind registry.Kind) bool {
+	return kind != registry.KindNode && kind != registry.KindSeen
+}
 
 // shown notes a change that DNS shows.
 func (b *builder) shown(kind registry.Kind, revision int64) {

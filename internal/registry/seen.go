@@ -107,6 +107,9 @@ type SeenKeeper struct {
 	last      clientv3.LeaseID
 	lastUntil time.Time
 	due       time.Time
+	// settled says that the node's lease has been looked at before: by then all
+	// containers that there are have been told of.
+	settled bool
 }
 
 // NewSeenKeeper returns the keeper of a node that knows of no container yet. It
@@ -255,12 +258,16 @@ func (k *SeenKeeper) renew(ctx context.Context, wanted map[seenPair]map[string]t
 			}
 			return err
 		})
+		if err == nil && k.settled {
+			err = k.orphans(ctx, wanted)
+		}
 		switch {
 		case errors.Is(err, rpctypes.ErrLeaseNotFound):
 			k.lease = 0
 		case err != nil:
 			return err
 		}
+		k.settled = true
 	}
 	pairs := make([]seenPair, 0, len(k.held))
 	for p := range k.held {
@@ -273,6 +280,28 @@ func (k *SeenKeeper) renew(ctx context.Context, wanted map[seenPair]map[string]t
 	}
 	k.due = k.clock().Add(k.times.interval)
 	return nil
+}
+
+// orphans takes note of the keys on the node's lease of services whose last
+// container went while no agent was there to see it.
+func (k *SeenKeeper) orphans(ctx context.Context, wanted map[seenPair]map[string]time.Time) error {
+	return k.client.do(ctx, "ask for the lease of what was seen", func(ctx context.Context, _ clientv3.KV) error {
+		etcd, err := k.client.connect(ctx)
+		if err != nil {
+			return err
+		}
+		r, err := etcd.TimeToLive(ctx, k.lease, clientv3.WithAttachedKeys())
+		if err != nil {
+			return err
+		}
+		for _, key := range r.Keys {
+			parsed, err := k.client.layout.Parse(string(key))
+			if p := (seenPair{parsed.Owner, parsed.Name}); err == nil && parsed.Kind == KindSeen && wanted[p] == nil && k.held[p] == nil {
+				k.held[p] = map[string]time.Time{}
+			}
+		}
+		return nil
+	})
 }
 
 // seenKey is a key as it was read; value is what it is to say.

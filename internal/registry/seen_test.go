@@ -168,6 +168,37 @@ func TestSeenIsWrittenOnce(t *testing.T) {
 	}
 }
 
+// What went while no agent was there is forgotten, too, though the next one takes
+// over the lease.
+func TestSeenOrphansEnd(t *testing.T) {
+	t.Parallel()
+	etcd := etcdtest.Start(t, 1, nil)
+	start := time.Date(2026, 11, 20, 9, 0, 0, 0, time.UTC)
+	var ages aged
+	const hour = 6 * time.Second
+	one, stop := startKeeper(t, etcd, "node-1", hour, &ages)
+	one.Set("a", service("web", start))
+	one.Set("b", service("api", start))
+	seen(t, etcd, "orders/web", "orders/api")
+	lease, _, _ := leaseOf(t, etcd.Client(), "orders/web")
+	stop()
+	one, _ = startKeeper(t, etcd, "node-1", hour, &ages)
+	one.Set("a", service("web", start))
+	etcdtest.Within(t, 4*hour, "the end of what went", func() error {
+		all := keys(t, etcd, seenPrefix)
+		if all[seenPrefix+"orders/web"] == "" {
+			t.Fatal("what is there is forgotten")
+		}
+		if all[seenPrefix+"orders/api"] != "" {
+			return errors.New("it is noted")
+		}
+		return nil
+	})
+	if now, _, _ := leaseOf(t, etcd.Client(), "orders/web"); now != lease {
+		t.Error("the lease was not taken over")
+	}
+}
+
 // By an hour of a few seconds: what goes is known for that long, and what another
 // node's agent, which is gone, has left is taken over in time.
 func TestSeenLastsForAnHour(t *testing.T) {
@@ -203,5 +234,48 @@ func TestSeenLastsForAnHour(t *testing.T) {
 	}
 	if now := keys(t, etcd, seenPrefix)[seenPrefix+"orders/web"]; now != strings.Replace(first, "node-1", "node-2", 1) {
 		t.Errorf("after it was taken over it says %s, before %s", now, first)
+	}
+}
+
+// The age of a namespace goes with its last container to another node.
+func TestNamespaceAgeMovesToAnotherNode(t *testing.T) {
+	t.Parallel()
+	etcd := etcdtest.Start(t, 1, nil)
+	minute := func(n int) time.Time { return time.Date(2026, 11, 20, 9, n, 0, 0, time.UTC) }
+	var ages aged
+	old, _ := startKeeper(t, etcd, "node-0", 0, &ages)
+	old.Set("a", service("web", minute(1)))
+	seen(t, etcd, "orders/web")
+	old.Remove("a")
+
+	p := newPublisher(open(t, registry.Config{Endpoints: etcd.Endpoints()}), registry.DefaultTTL)
+	publish(t, p)
+	keeper := registry.NewSeenKeeper(open(t, registry.Config{Endpoints: etcd.Endpoints()}), "node-1", p.Inherit, slog.New(slog.DiscardHandler))
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { keeper.Run(ctx) })
+	t.Cleanup(func() { cancel(); running.Wait() })
+	set := func(id string, started int) {
+		i := instance(id)
+		i.App, i.Service, i.Namespace, i.Started = "orders", "web", "shop", minute(started)
+		p.Set(i)
+		keeper.Set(id, service("web", i.Started))
+	}
+	since := func(id string) {
+		t.Helper()
+		etcdtest.Eventually(t, "the age of "+id, func() error {
+			if got := keys(t, etcd, prefix)[prefix+id]; !strings.Contains(got, `"namespaceSince":"2026-11-20T09:01:00Z"`) {
+				return errors.New(got)
+			}
+			return nil
+		})
+	}
+	p.Replace(nil, nil)
+	set("b", 9)
+	since("b")
+	set("c", 12)
+	since("c")
+	if _, _, version := leaseOf(t, etcd.Client(), "orders/web"); version > 2 {
+		t.Errorf("the service was noted %d times", version)
 	}
 }

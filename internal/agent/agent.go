@@ -231,7 +231,14 @@ func (a *Agent) Run(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return pub.Run(gctx) })
 	if seen != nil {
-		g.Go(func() error { seen.Run(gctx); return nil })
+		g.Go(func() error {
+			select {
+			case <-a.ready:
+				seen.Run(gctx)
+			case <-gctx.Done():
+			}
+			return nil
+		})
 	}
 	g.Go(func() error { a.follow(gctx); return nil })
 	g.Go(func() error { a.work(gctx); return nil })

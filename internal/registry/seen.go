@@ -174,7 +174,8 @@ func merge(a, b map[string]time.Time) (changed bool) {
 }
 
 // Run keeps the registry up to date until ctx ends, which leaves everything in
-// place for as long as the leases last.
+// place for as long as the leases last. It should begin when the containers are
+// known that run: then it finds what the agent before this one has left.
 func (k *SeenKeeper) Run(ctx context.Context) {
 	retry := newRetry()
 	timer := time.NewTimer(0)
@@ -350,8 +351,7 @@ func (k *SeenKeeper) batch(ctx context.Context, pairs []seenPair, left func(clie
 	if err != nil {
 		return err
 	}
-	var ifs []clientv3.Cmp
-	var puts []clientv3.Op
+	all := make([]*seenKey, 0, len(pairs))
 	for n, p := range pairs {
 		s := &seenKey{pair: p, key: k.client.layout.Seen(p.app, p.service), left: left, old: &Seen{}}
 		for _, kv := range read.Responses[n].GetResponseRange().Kvs {
@@ -360,6 +360,14 @@ func (k *SeenKeeper) batch(ctx context.Context, pairs []seenPair, left func(clie
 				s.old = old
 			}
 		}
+		if err := k.adopt(s); err != nil {
+			return err
+		}
+		all = append(all, s)
+	}
+	var ifs []clientv3.Cmp
+	var puts []clientv3.Op
+	for _, s := range all {
 		lease, err := decide(s)
 		if err != nil {
 			return err
@@ -399,9 +407,7 @@ func (k *SeenKeeper) keep(ctx context.Context, s *seenKey, since map[string]time
 		if s.lease == k.lease && k.lease != 0 {
 			return 0, nil
 		}
-		left, err := s.left(s.lease)
-		if err != nil || left >= k.times.least {
-			k.adopt(s, left)
+		if left, err := s.left(s.lease); err != nil || left >= k.times.least {
 			return 0, err
 		}
 	}
@@ -413,12 +419,18 @@ func (k *SeenKeeper) keep(ctx context.Context, s *seenKey, since map[string]time
 	return k.lease, err
 }
 
-// adopt takes over the lease of the agent before this one, so that nothing is
-// written for its restart.
-func (k *SeenKeeper) adopt(s *seenKey, left time.Duration) {
-	if k.lease == 0 && s.old.Node == k.node && left > k.times.kept+k.times.farewell {
-		k.lease, k.due = s.lease, k.clock()
+// adopt takes over the lease of the agent before this one, if a key hangs on it,
+// so that nothing is written for its restart.
+func (k *SeenKeeper) adopt(s *seenKey) error {
+	if k.lease != 0 || s.lease == 0 || s.old.Node != k.node {
+		return nil
 	}
+	left, err := s.left(s.lease)
+	if err == nil && left > k.times.kept+k.times.farewell {
+		// It is to be renewed at once.
+		k.lease, k.due = s.lease, time.Time{}
+	}
+	return err
 }
 
 // leave decides about the key of a service whose last container here is gone: it

@@ -42,11 +42,14 @@ func (a *aged) get(key string) time.Time {
 }
 
 // startKeeper runs the keeper of a node until the test or what is returned ends it.
-func startKeeper(t *testing.T, etcd *etcdtest.Cluster, node string, hour time.Duration, ages *aged) (k *registry.SeenKeeper, stop func()) {
+func startKeeper(t *testing.T, etcd *etcdtest.Cluster, node string, hour time.Duration, ages *aged, containers map[string]registry.SeenService) (k *registry.SeenKeeper, stop func()) {
 	t.Helper()
 	k = registry.NewSeenKeeper(open(t, registry.Config{Endpoints: etcd.Endpoints()}), node, ages.note, slog.New(slog.NewTextHandler(t.Output(), nil)))
 	if hour != 0 {
 		k.Hasten(hour)
+	}
+	for id, s := range containers {
+		k.Set(id, s)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -100,7 +103,7 @@ func TestSeenIsWrittenOnce(t *testing.T) {
 	client := etcd.Client()
 	start := time.Date(2026, 11, 20, 9, 0, 0, 0, time.UTC)
 	var ages aged
-	one, stop := startKeeper(t, etcd, "node-1", 0, &ages)
+	one, stop := startKeeper(t, etcd, "node-1", 0, &ages, nil)
 	one.Set("a", service("web", start))
 	one.Set("b", service("web", start.Add(time.Hour)))
 	one.Set("c", service("api", start))
@@ -117,7 +120,7 @@ func TestSeenIsWrittenOnce(t *testing.T) {
 	}
 
 	// Another node's agent leaves it, and learns how old the namespace is.
-	two, _ := startKeeper(t, etcd, "node-2", 0, &ages)
+	two, _ := startKeeper(t, etcd, "node-2", 0, &ages, nil)
 	two.Set("x", service("web", start.Add(5*time.Hour)))
 	two.Set("y", service("other", start))
 	seen(t, etcd, "orders/web", "orders/api", "orders/other")
@@ -133,9 +136,7 @@ func TestSeenIsWrittenOnce(t *testing.T) {
 
 	// So does this node's next agent, which takes over the lease.
 	stop()
-	one, _ = startKeeper(t, etcd, "node-1", 0, &ages)
-	one.Set("a", service("web", start))
-	one.Set("d", service("new", start))
+	one, _ = startKeeper(t, etcd, "node-1", 0, &ages, map[string]registry.SeenService{"a": service("web", start), "d": service("new", start)})
 	seen(t, etcd, "orders/web", "orders/api", "orders/other", "orders/new")
 	if next, _, _ := leaseOf(t, client, "orders/new"); next != lease {
 		t.Error("the next agent has another lease")
@@ -176,14 +177,13 @@ func TestSeenOrphansEnd(t *testing.T) {
 	start := time.Date(2026, 11, 20, 9, 0, 0, 0, time.UTC)
 	var ages aged
 	const hour = 6 * time.Second
-	one, stop := startKeeper(t, etcd, "node-1", hour, &ages)
+	one, stop := startKeeper(t, etcd, "node-1", hour, &ages, nil)
 	one.Set("a", service("web", start))
 	one.Set("b", service("api", start))
 	seen(t, etcd, "orders/web", "orders/api")
 	lease, _, _ := leaseOf(t, etcd.Client(), "orders/web")
 	stop()
-	one, _ = startKeeper(t, etcd, "node-1", hour, &ages)
-	one.Set("a", service("web", start))
+	startKeeper(t, etcd, "node-1", hour, &ages, map[string]registry.SeenService{"a": service("web", start)})
 	etcdtest.Within(t, 4*hour, "the end of what went", func() error {
 		all := keys(t, etcd, seenPrefix)
 		if all[seenPrefix+"orders/web"] == "" {
@@ -207,11 +207,11 @@ func TestSeenLastsForAnHour(t *testing.T) {
 	etcd := etcdtest.Start(t, 1, nil)
 	start := time.Date(2026, 11, 20, 9, 0, 0, 0, time.UTC)
 	var ages aged
-	one, stop := startKeeper(t, etcd, "node-1", hour, &ages)
+	one, stop := startKeeper(t, etcd, "node-1", hour, &ages, nil)
 	one.Set("a", service("web", start))
 	one.Set("b", service("api", start))
 	seen(t, etcd, "orders/web", "orders/api")
-	two, _ := startKeeper(t, etcd, "node-2", hour, &ages)
+	two, _ := startKeeper(t, etcd, "node-2", hour, &ages, nil)
 	two.Set("x", service("web", start.Add(time.Hour)))
 	one.Remove("b")
 	removed := time.Now()
@@ -243,7 +243,7 @@ func TestNamespaceAgeMovesToAnotherNode(t *testing.T) {
 	etcd := etcdtest.Start(t, 1, nil)
 	minute := func(n int) time.Time { return time.Date(2026, 11, 20, 9, n, 0, 0, time.UTC) }
 	var ages aged
-	old, _ := startKeeper(t, etcd, "node-0", 0, &ages)
+	old, _ := startKeeper(t, etcd, "node-0", 0, &ages, nil)
 	old.Set("a", service("web", minute(1)))
 	seen(t, etcd, "orders/web")
 	old.Remove("a")

@@ -23,9 +23,11 @@ const (
 )
 
 // flood holds connections to a server open, and opens each again that is closed,
-// until the returned function is called.
+// until the returned function is called. They are those of another client than
+// the test: of whoever has most the next one closes another.
 func flood(t *testing.T, server string) (stop func()) {
 	t.Helper()
+	from := net.Dialer{Timeout: soon, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 66)}}
 	ended := make(chan struct{})
 	var wg sync.WaitGroup
 	var up sync.WaitGroup
@@ -35,7 +37,7 @@ func flood(t *testing.T, server string) (stop func()) {
 			first := sync.OnceFunc(up.Done)
 			defer first()
 			for {
-				c, err := net.DialTimeout("tcp", server, soon)
+				c, err := from.DialContext(t.Context(), "tcp", server)
 				first()
 				if err == nil {
 					closed := make(chan struct{})

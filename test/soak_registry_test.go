@@ -1,11 +1,14 @@
 package test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -45,8 +48,14 @@ func newTroubled(t *testing.T, endpoints, flags []string, properties ...string) 
 		tr.agentArgs = append(tr.agentArgs, "--etcd", e)
 	}
 	tr.agent = launch(t, tr.agentArgs...)
-	tr.instances = web(t, 3, tr.app, tr.bridge)
-	eventually(t, "three instances", func() error {
+	// A registry that comes back without them is disbelieved from ten on, and no
+	// lease lasts as long as the troubles of a soak.
+	count := 3
+	if soaking() {
+		count = 10
+	}
+	tr.instances = web(t, count, tr.app, tr.bridge)
+	eventually(t, "the instances", func() error {
 		return servedBy(tr.replica.server, tr.name, atHost(tr.name, tr.instances...))
 	})
 	tr.srv = asking(tr.name, dns.TypeSRV, tr.answer())
@@ -105,8 +114,65 @@ func withUsers(t *testing.T, client *clientv3.Client) (passwordFile string) {
 	return passwordFile
 }
 
+// certFiles are what a program finds its CA, its certificate and the key in,
+// whatever is written there.
+type certFiles struct {
+	t             *testing.T
+	ca, cert, key string
+}
+
+func newCertFiles(t *testing.T, a *etcdtest.Authority) *certFiles {
+	t.Helper()
+	dir := t.TempDir()
+	f := &certFiles{t: t, ca: filepath.Join(dir, "ca.pem"), cert: filepath.Join(dir, "cert.pem"), key: filepath.Join(dir, "key.pem")}
+	f.replace(a)
+	return f
+}
+
+// replace replaces all three, one after the other, as an operator would: what
+// is read in between doesn't fit together.
+func (f *certFiles) replace(a *etcdtest.Authority) {
+	f.t.Helper()
+	cert, key := a.Issue()
+	for _, of := range [][2]string{{cert, f.cert}, {key, f.key}, {a.CAFile, f.ca}} {
+		content, err := os.ReadFile(of[0])
+		if err == nil {
+			err = os.WriteFile(of[1], content, 0o600)
+		}
+		if err != nil {
+			f.t.Fatal(err)
+		}
+	}
+}
+
+// written returns what was written to an etcd from a revision on.
+func written(t *testing.T, client *clientv3.Client, from int64) []*clientv3.Event {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), soon)
+	defer cancel()
+	// What the watch must come to is a write of our own.
+	last, err := client.Put(ctx, "/last", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []*clientv3.Event
+	for r := range client.Watch(ctx, "/", clientv3.WithPrefix(), clientv3.WithRev(from)) {
+		if err := r.Err(); err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range r.Events {
+			if e.Kv.ModRevision >= last.Header.Revision {
+				return all
+			}
+			all = append(all, e)
+		}
+	}
+	t.Fatal("the watch ended before the last write")
+	return nil
+}
+
 // TestSoakRegistryTroubles has the registry lose what it had, its passwords, its
-// tokens and its space, and a node's name given away twice. Each is asked
+// certificates, its tokens and its space, and a node's name given away twice. Each is asked
 // 200 questions a second meanwhile, and what is not as the table allows is a
 // fault. With RACKDNS_SOAK each lasts for minutes.
 func TestSoakRegistryTroubles(t *testing.T) {
@@ -135,7 +201,7 @@ func TestSoakRegistryTroubles(t *testing.T) {
 			eventually(t, "nothing is preserved any more", func() error {
 				client := etcd.Client()
 				r, err := client.Get(t.Context(), "/rackdns/v1/"+tr.replica.rack+"/instances/outpost/", clientv3.WithPrefix(), clientv3.WithCountOnly())
-				if err == nil && r.Count < 3 {
+				if err == nil && r.Count < int64(len(tr.instances)) {
 					err = fmt.Errorf("%d are registered", r.Count)
 				}
 				n, e := tr.replica.metric("rackdns_index_preserved_instances")
@@ -167,6 +233,30 @@ func TestSoakRegistryTroubles(t *testing.T) {
 			if err := os.WriteFile(file, []byte("second\n"), 0o600); err != nil {
 				t.Fatal(err)
 			}
+			return tr
+		}},
+		{name: "certificates and their CA that are replaced", run: func(t *testing.T) *troubled {
+			t.Helper()
+			old, renewed := etcdtest.NewAuthority(t), etcdtest.NewAuthority(t)
+			files := newCertFiles(t, old)
+			authority := old
+			etcd := etcdtest.Start(t, 1, func(c *embed.Config) {
+				for _, u := range [][]url.URL{c.ListenClientUrls, c.AdvertiseClientUrls} {
+					u[0].Scheme = "https"
+				}
+				c.ClientTLSInfo.CertFile, c.ClientTLSInfo.KeyFile = authority.Issue()
+				c.ClientTLSInfo.TrustedCAFile, c.ClientTLSInfo.ClientCertAuth = authority.CAFile, true
+				// It would be a client of its own, without a certificate.
+				c.EnableGRPCGateway = false
+			})
+			tr := newTroubled(t, etcd.Endpoints(),
+				[]string{"--etcd-ca", files.ca, "--etcd-cert", files.cert, "--etcd-key", files.key},
+				fmt.Sprintf("tls %s %s %s", files.cert, files.key, files.ca))
+			etcd.Kill()
+			authority = renewed
+			etcd.Start()
+			throughout(t, lasts, "answers with certificates of before", tr.load.healthy)
+			files.replace(renewed)
 			return tr
 		}},
 		{name: "tokens that end while nothing happens, etcd 3.4", run: func(t *testing.T) *troubled {
@@ -219,12 +309,15 @@ func TestSoakRegistryTroubles(t *testing.T) {
 				t.Error("a second agent of the name goes on")
 			}
 			says(t, rival, "outpost", "--node")
-			after, err := etcd.Client().Get(t.Context(), "/")
-			if err != nil {
-				t.Fatal(err)
+			// The first one goes on with what other tests start and end.
+			ours := func(key []byte) bool {
+				return strings.HasSuffix(string(key), "/nodes/outpost") ||
+					slices.ContainsFunc(tr.instances, func(i *instance) bool { return strings.HasSuffix(string(key), "/"+i.id) })
 			}
-			if n := after.Header.Revision - before.Header.Revision; n > 5 {
-				t.Errorf("%d writes", n)
+			for _, w := range written(t, etcd.Client(), before.Header.Revision+1) {
+				if bytes.Contains(w.Kv.Value, []byte("192.0.2.77")) || w.Type == clientv3.EventTypeDelete && ours(w.Kv.Key) {
+					t.Errorf("the second agent wrote %s: %s", w.Kv.Key, w.Kv.Value)
+				}
 			}
 			throughout(t, lasts, "answers", tr.load.healthy)
 			return tr

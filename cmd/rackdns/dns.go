@@ -10,7 +10,6 @@ import (
 	"github.com/coredns/coredns/coremain"
 	"github.com/spf13/cobra"
 
-	"github.com/rackdns/rackdns/internal/heap"
 )
 
 func dnsCommand() *cobra.Command {
@@ -49,7 +48,6 @@ func runDNS(stdout io.Writer, args []string) error {
 		return usagef("dns takes no argument, such as %q; see rackdns dns -help", flags.Arg(0))
 	}
 	os.Args = append([]string{"rackdns dns"}, args...)
-	defer heap.Floor(heap.DefaultFloor)()
 	coremain.Run()
 	return nil
 }

@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rackdns/rackdns/internal/agent"
-	"github.com/rackdns/rackdns/internal/heap"
 	"github.com/rackdns/rackdns/internal/index"
 	"github.com/rackdns/rackdns/internal/registry"
 	"github.com/rackdns/rackdns/internal/registry/embedded"
@@ -125,7 +124,6 @@ func (s *standalone) run(ctx context.Context) (err error) {
 		return err
 	}
 	s.log = setUpLog()
-	defer heap.Floor(heap.DefaultFloor)()
 	cfg.Logger, cfg.Alone = s.log, true
 	if err := checkPortsFree(s.dns); err != nil {
 		return err

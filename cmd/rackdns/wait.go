@@ -21,11 +21,8 @@ import (
 	"github.com/rackdns/rackdns/internal/registry"
 )
 
-// How often it is looked again. An index is in memory; a resolver asks others.
-const (
-	indexTick    = 50 * time.Millisecond
-	resolverTick = 500 * time.Millisecond
-)
+// resolverTick is how often the resolver is asked again, which asks others.
+const resolverTick = 500 * time.Millisecond
 
 // silence is how long a registry may take without a word about it.
 const silence = time.Second
@@ -35,9 +32,6 @@ const lookupTimeout = 5 * time.Second
 
 // notServing says what the command would start without.
 type notServing struct{ error }
-
-// errSame says that nothing has changed since the last look.
-var errSame = errors.New("no change")
 
 // byRegistry waits until the registry has all that is needed: itself, the own
 // container if that is to say which service it is, and the dependencies.
@@ -62,13 +56,9 @@ func (x *execution) byRegistry(ctx context.Context, stderr io.Writer, given map[
 			return nil, err
 		}
 	}
-	var last *index.Snapshot
-	err = x.poll(ctx, indexTick, deadline, func() (done bool, err error) {
-		s := i.Snapshot()
-		if s == last {
-			return false, errSame
-		}
-		last = s
+	s := i.Snapshot()
+	change := func(ctx context.Context) { s, _ = i.Await(ctx, s.Index()) }
+	err = x.poll(ctx, change, deadline, func() (done bool, err error) {
 		if x.file != "" {
 			in.Ways(s)
 		} else if in, err = x.registered(s); err != nil {
@@ -138,7 +128,15 @@ func (x *execution) firstPicture(ctx context.Context, client *registry.Client, i
 
 // byResolver waits until all names have an address.
 func (x *execution) byResolver(ctx context.Context, missing []env.Dependency, deadline time.Time) error {
-	return x.poll(ctx, resolverTick, deadline, func() (bool, error) {
+	tick := time.NewTicker(resolverTick)
+	defer tick.Stop()
+	next := func(ctx context.Context) {
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+		}
+	}
+	return x.poll(ctx, next, deadline, func() (bool, error) {
 		missing = slices.DeleteFunc(missing, func(d env.Dependency) bool { return resolves(ctx, d.Host) })
 		if len(missing) == 0 {
 			return true, nil
@@ -168,8 +166,9 @@ func names(all []env.Dependency) string {
 }
 
 // poll calls look until it is done, returns an error that waiting won't mend,
-// or the time is up. Without a wait it doesn't matter what serves.
-func (x *execution) poll(ctx context.Context, every time.Duration, deadline time.Time, look func() (done bool, err error)) error {
+// or the time is up; before each further look it waits until that may tell
+// something else. Without a wait it doesn't matter what serves.
+func (x *execution) poll(ctx context.Context, next func(context.Context), deadline time.Time, look func() (done bool, err error)) error {
 	if x.wait <= 0 {
 		_, err := look()
 		var not notServing
@@ -180,16 +179,10 @@ func (x *execution) poll(ctx context.Context, every time.Duration, deadline time
 	}
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	var reason error
 	for {
-		done, err := look()
+		done, reason := look()
 		if done {
-			return err
-		}
-		if !errors.Is(err, errSame) {
-			reason = err
+			return reason
 		}
 		if err := interrupted(ctx); err != nil {
 			return err
@@ -198,10 +191,7 @@ func (x *execution) poll(ctx context.Context, every time.Duration, deadline time
 			return fmt.Errorf("--wait %s: %w", x.wait, reason)
 		}
 		x.progress.say(reason.Error())
-		select {
-		case <-ctx.Done():
-		case <-tick.C:
-		}
+		next(ctx)
 	}
 }
 

@@ -31,6 +31,7 @@ type builder struct {
 	seenNames pairs[string, []seenApp]
 	namespaces
 	supplies
+	changes
 	loss preservation
 
 	// instances holds what is registered; the other kinds are few and have
@@ -81,6 +82,7 @@ func newBuilder(o Options, preserve time.Duration, layout registry.Layout, log *
 		nodes:      map[string]*registry.Node{},
 		namespaces: newNamespaces(),
 		supplies:   newSupplies(),
+		changes:    newChanges(),
 		instances:  instances{},
 		records:    map[string]*record{},
 		invalid:    map[string]refused{},
@@ -95,6 +97,7 @@ func newBuilder(o Options, preserve time.Duration, layout registry.Layout, log *
 func (b *builder) snapshot() *Snapshot {
 	b.settleResources()
 	b.settleNames()
+	b.commit(b.offset + b.revision)
 	s := &Snapshot{
 		rules:     b.rules,
 		services:  b.services,
@@ -110,6 +113,7 @@ func (b *builder) snapshot() *Snapshot {
 		serial:    b.offset + b.serial,
 		revision:  b.revision,
 		invalid:   len(b.invalid),
+		history:   b.history,
 	}
 	b.owner++
 	return s
@@ -196,6 +200,7 @@ func (b *builder) app(name string) *App {
 	switch {
 	case !ok || a.Name != name:
 		a = &App{owner: b.owner, Name: name}
+		b.touch(anyService + "." + name)
 		b.disputeOwn(name)
 	case a.owner == b.owner:
 		return a
@@ -232,6 +237,7 @@ func (b *builder) service(service, app string) *Service {
 		v = v.copy(b.owner)
 	}
 	b.services.set(b.owner, pair[string, *Service]{v.name, v})
+	b.touch(v.name)
 	return v
 }
 
@@ -249,6 +255,7 @@ func (b *builder) prune(v *Service) {
 func (b *builder) pruneApp(a *App) {
 	if a.services.size == 0 && a.resources.size == 0 {
 		b.apps.delete(b.owner, a.Name)
+		b.touch(anyService + "." + a.Name)
 		b.disputeOwn(a.Name)
 	}
 }
@@ -294,6 +301,10 @@ func (b *builder) setNode(name string, n *registry.Node) {
 		return
 	}
 	b.nodeBack(n)
+	if name == b.rules.node {
+		// Who asks here reaches others by it.
+		b.touchAll()
+	}
 	// What clients were told of the node's instances may be another thing now.
 	for _, i := range b.instances[name] {
 		if i.hidden {

@@ -40,6 +40,8 @@ type Index struct {
 	confirmed atomic.Int64
 	synced    chan struct{}
 
+	waiters waiters
+
 	builder *builder
 	pending int64
 
@@ -132,7 +134,9 @@ func (x *Index) Rack() string { return x.client.Layout().Rack() }
 func (x *Index) publish() {
 	b := x.builder
 	b.counts[registry.KindInstance] = b.size
-	x.current.Store(b.snapshot())
+	s := b.snapshot()
+	x.current.Store(s)
+	x.waiters.wake(s.history.after(s.history.index-1), s.history.since < s.history.index)
 	if x.keeper != nil {
 		x.keeper.changed = true
 	}

@@ -232,6 +232,8 @@ type machine struct {
 	x      *Index
 	kept   []kept
 	serial int64
+	// last is the snapshot of the check before.
+	last *Snapshot
 }
 
 // kept is a snapshot with all that it answered when it was the current one.
@@ -505,6 +507,10 @@ func (m *machine) check(t *rapid.T) {
 			t.Fatalf("app %s exists: %v, want %v", app, got, exists)
 		}
 	}
+	if m.last != nil {
+		m.checkChanges(t, s)
+	}
+	m.last = s
 	for _, name := range m.names() {
 		if err := agrees(s, name, s.Asker(asker)); err != nil {
 			t.Fatalf("asked by %s: %v", asker, err)
@@ -519,6 +525,31 @@ func (m *machine) check(t *rapid.T) {
 	}
 	if rapid.Bool().Draw(t, "keep") {
 		m.kept = append(m.kept, kept{s, answers(s)})
+	}
+}
+
+// checkChanges checks that whatever is told otherwise than before is told to
+// have changed.
+func (m *machine) checkChanges(t *rapid.T, s *Snapshot) {
+	if s != m.last && s.Index() <= m.last.Index() {
+		t.Fatalf("index %d after %d", s.Index(), m.last.Index())
+	}
+	changed, ok := s.Changed(m.last.Index())
+	if !ok {
+		return
+	}
+	for _, asker := range []string{"127.0.0.1", "203.0.113.9"} {
+		for _, app := range modelNames {
+			for _, service := range modelServices {
+				was := resolved(m.last, app, service, netip.MustParseAddr(asker))
+				is := resolved(s, app, service, netip.MustParseAddr(asker))
+				sources := m.last.Sources(service + "." + app)
+				told := slices.ContainsFunc(changed, func(c string) bool { return slices.Contains(sources, c) })
+				if !slices.Equal(was, is) && !told {
+					t.Fatalf("%s.%s was %q and is %q to %s: it depends on %q, changed are %q", service, app, was, is, asker, sources, changed)
+				}
+			}
+		}
 	}
 }
 

@@ -165,6 +165,9 @@ func (b *builder) settleName(name string) {
 		own = a.value
 	}
 	holder := b.holder(name, own)
+	if old := cmp.Or(b.displaced[name], a.value.named()); old != holder {
+		b.touch(anyService + "." + name)
+	}
 	switch h, ok := b.apps.get(holder); {
 	case own != nil:
 		b.displace(name, holder)

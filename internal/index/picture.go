@@ -81,36 +81,40 @@ func header(confirmed time.Time, length uint64, sum uint32) []byte {
 
 // write writes the picture in the place of the file, which is the old one or the
 // new one at any moment. It returns the file, open, for [confirm].
-func (p *picture) write(path string) (f *os.File, err error) {
+func (p *picture) write(path string) (*os.File, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
-	f, err = os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, f.Close(), os.Remove(f.Name()))
-		}
-	}()
-	body := &summed{w: bufio.NewWriterSize(f, 1<<18)}
-	if _, err = body.w.Write(make([]byte, pictureHeader)); err != nil {
-		return nil, err
-	}
-	if err = p.writeBody(body); err == nil {
-		err = body.w.Flush()
-	}
-	if err != nil {
-		return nil, err
-	}
-	if _, err = f.WriteAt(header(p.confirmed, body.length, body.sum), 0); err != nil {
-		return nil, err
-	}
-	if err = f.Sync(); err == nil {
+	err = p.writeTo(f)
+	if err == nil {
 		err = os.Rename(f.Name(), path)
 	}
-	return f, err
+	if err != nil {
+		return nil, errors.Join(err, f.Close(), os.Remove(f.Name()))
+	}
+	return f, nil
+}
+
+// writeTo writes the picture, and returns when it is on disk.
+func (p *picture) writeTo(f *os.File) error {
+	body := &summed{w: bufio.NewWriterSize(f, 1<<18)}
+	if _, err := body.w.Write(make([]byte, pictureHeader)); err != nil {
+		return err
+	}
+	if err := p.writeBody(body); err != nil {
+		return err
+	}
+	if err := body.w.Flush(); err != nil {
+		return err
+	}
+	if _, err := f.WriteAt(header(p.confirmed, body.length, body.sum), 0); err != nil {
+		return err
+	}
+	return f.Sync()
 }
 
 func (p *picture) writeBody(w *summed) error {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
 	"github.com/rackdns/rackdns/internal/registry"
@@ -151,5 +152,49 @@ func TestPictureOfThePreserved(t *testing.T) {
 	r.want(0, "")
 	if k := r.x.Snapshot().Lookup("web.shop", Stranger()).Kind; k != None {
 		t.Errorf("a declaration of before is of kind %d", k)
+	}
+}
+
+// A disk without space for a new picture keeps the old one, and nothing else.
+func TestPictureWithoutSpace(t *testing.T) {
+	disk := t.TempDir()
+	if err := unix.Mount("none", disk, "tmpfs", 0, "size=16k"); err != nil {
+		if os.Getenv("RACKDNS_REQUIRE_DOCKER") != "" {
+			t.Fatal(err)
+		}
+		t.Skipf("can't mount a file system: %v", err)
+	}
+	defer func() {
+		if err := unix.Unmount(disk, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	}()
+	path := filepath.Join(disk, "x"+PictureSuffix)
+	x := openBench(t)
+	write := func() error {
+		f, err := x.builder.draw("/rackdns").write(path)
+		if f != nil {
+			defer f.Close()
+		}
+		if (f == nil) != (err != nil) {
+			t.Errorf("file %v, error %v", f, err)
+		}
+		return err
+	}
+	changesAt(t, x, 0, 1)
+	if err := write(); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 100 {
+		changesAt(t, x, n, 2+n)
+	}
+	if err := write(); !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("a picture that doesn't fit: %v", err)
+	}
+	if _, err := readPicture(path); err != nil {
+		t.Errorf("the old one: %v", err)
+	}
+	if files, err := os.ReadDir(disk); err != nil || len(files) != 1 {
+		t.Errorf("left are %v, %v", files, err)
 	}
 }

@@ -59,6 +59,14 @@ func (r *Resource) OutsideHost() string {
 // resourceKey names a resource; an empty app is the rack.
 type resourceKey struct{ app, name string }
 
+// dnsName is the resource's name, relative to the zone.
+func (k resourceKey) dnsName() string {
+	if k.app == "" {
+		return k.name + "." + labelResource
+	}
+	return k.name + "." + labelResource + "." + k.app
+}
+
 // supplies is all that is known of resources. A resource is made of it when a
 // snapshot is, so that the order in which things were said doesn't matter.
 type supplies struct {
@@ -164,6 +172,7 @@ func (b *builder) settleResources() {
 	for k := range b.unsettled {
 		s := b.known[k]
 		is := b.resource(k, s)
+		b.touch(k.dnsName())
 		if is == nil {
 			delete(b.known, k)
 		}
@@ -218,6 +227,13 @@ func setOrDelete(b *builder, t *pairs[string, *Resource], name string, r *Resour
 // nameDatabases gives the app's resources the names by type and group: each
 // has <type>-<name>, and the default one of a type <type> as well.
 func (b *builder) nameDatabases(a *App) {
+	touched := func() {
+		for d := range a.databases.all() {
+			b.touch(d.name + "." + a.Name)
+		}
+	}
+	touched()
+	defer touched()
 	a.databases = pairs[string, *Resource]{}
 	standard := map[string]*Resource{}
 	for _, r := range byName(&a.resources) {

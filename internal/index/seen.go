@@ -45,16 +45,20 @@ func (b *builder) see(e *seenEntry, in bool) {
 	} else {
 		b.seen.delete(b.owner, e.full)
 	}
+	service := strings.TrimSuffix(e.full, "."+e.app)
 	for _, name := range e.names {
+		b.touch(service + "." + name)
 		old, _ := b.seenNames.get(name)
 		apps := slices.Clone(old.value)
 		at, found := slices.BinarySearchFunc(apps, e.app, func(a seenApp, app string) int { return strings.Compare(a.app, app) })
 		if !found {
+			b.touch(anyService + "." + name)
 			apps = slices.Insert(apps, at, seenApp{app: e.app})
 		}
 		if in {
 			apps[at].services++
 		} else if apps[at].services--; apps[at].services <= 0 {
+			b.touch(anyService + "." + name)
 			apps = slices.Delete(apps, at, at+1)
 		}
 		if len(apps) == 0 {

@@ -33,6 +33,7 @@ type Snapshot struct {
 	serial    int64
 	revision  int64
 	invalid   int
+	history   history
 	// rules are those by which everything was worked out.
 	rules *rules
 }
@@ -52,6 +53,14 @@ type App struct {
 	services  pairs[string, string]
 	resources pairs[string, *Resource]
 	databases pairs[string, *Resource]
+}
+
+// named is the app's name, empty if there is none.
+func (a *App) named() string {
+	if a == nil {
+		return ""
+	}
+	return a.Name
 }
 
 // database is a resource by one of its names by type and group.

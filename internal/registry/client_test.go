@@ -2,14 +2,7 @@ package registry_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
-	"math/big"
 	"net"
 	"reflect"
 	"strings"
@@ -136,15 +129,15 @@ func freeSpace(t *testing.T, client *clientv3.Client) {
 
 func TestTLS(t *testing.T) {
 	t.Parallel()
-	ca, other := newAuthority(t, "ours"), newAuthority(t, "another")
-	cert, key := ca.issue(t)
-	strangerCert, strangerKey := other.issue(t)
+	ca, other := etcdtest.NewAuthority(t), etcdtest.NewAuthority(t)
+	cert, key := ca.Issue()
+	strangerCert, strangerKey := other.Issue()
 	start := func(mutual bool) string {
 		return etcdtest.Start(t, 1, func(c *embed.Config) {
 			c.ListenClientUrls[0].Scheme, c.AdvertiseClientUrls[0].Scheme = "https", "https"
 			c.ClientTLSInfo.CertFile, c.ClientTLSInfo.KeyFile = cert, key
 			if mutual {
-				c.ClientTLSInfo.TrustedCAFile, c.ClientTLSInfo.ClientCertAuth = ca.file, true
+				c.ClientTLSInfo.TrustedCAFile, c.ClientTLSInfo.ClientCertAuth = ca.CAFile, true
 			}
 		}).Members[0].Endpoint
 	}
@@ -153,9 +146,9 @@ func TestTLS(t *testing.T) {
 	ctx := context.Background()
 
 	for name, cfg := range map[string]registry.Config{
-		"server only": {Endpoints: []string{server}, CAFile: ca.file},
-		"mutual":      {Endpoints: []string{mutual}, CAFile: ca.file, CertFile: cert, KeyFile: key},
-		"bare host":   {Endpoints: []string{strings.TrimPrefix(server, "https://")}, CAFile: ca.file},
+		"server only": {Endpoints: []string{server}, CAFile: ca.CAFile},
+		"mutual":      {Endpoints: []string{mutual}, CAFile: ca.CAFile, CertFile: cert, KeyFile: key},
+		"bare host":   {Endpoints: []string{strings.TrimPrefix(server, "https://")}, CAFile: ca.CAFile},
 	} {
 		if err := open(t, cfg).Check(ctx); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -166,15 +159,15 @@ func TestTLS(t *testing.T) {
 		cfg  registry.Config
 		want string
 	}{
-		{"unknown authority", registry.Config{Endpoints: []string{server}, CAFile: other.file}, "unknown authority"},
+		{"unknown authority", registry.Config{Endpoints: []string{server}, CAFile: other.CAFile}, "unknown authority"},
 		{"the system's roots", registry.Config{Endpoints: []string{server}}, "certificate is not accepted"},
-		{"no certificate of ours", registry.Config{Endpoints: []string{mutual}, CAFile: ca.file}, "certificate required"},
+		{"no certificate of ours", registry.Config{Endpoints: []string{mutual}, CAFile: ca.CAFile}, "certificate required"},
 		{
 			"a stranger's certificate",
-			registry.Config{Endpoints: []string{mutual}, CAFile: ca.file, CertFile: strangerCert, KeyFile: strangerKey}, "client certificate",
+			registry.Config{Endpoints: []string{mutual}, CAFile: ca.CAFile, CertFile: strangerCert, KeyFile: strangerKey}, "client certificate",
 		},
 		{"no TLS here", registry.Config{Endpoints: []string{strings.Replace(server, "https", "http", 1)}}, "TLS"},
-		{"no TLS there", registry.Config{Endpoints: []string{strings.Replace(plain, "http", "https", 1)}, CAFile: ca.file}, "speak TLS"},
+		{"no TLS there", registry.Config{Endpoints: []string{strings.Replace(plain, "http", "https", 1)}, CAFile: ca.CAFile}, "speak TLS"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -203,7 +196,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"rack", registry.Config{Rack: "a/b"}, `"a/b"`},
 		{"CA is missing", registry.Config{CAFile: "/no/such/ca"}, "/no/such/ca"},
 		{"CA is empty", registry.Config{CAFile: empty}, empty},
-		{"certificate without key", registry.Config{CAFile: newAuthority(t, "x").file, CertFile: "c"}, "together"},
+		{"certificate without key", registry.Config{CAFile: etcdtest.NewAuthority(t).CAFile, CertFile: "c"}, "together"},
 		{"user without password", registry.Config{Username: "u"}, `"u"`},
 		{"password without user", registry.Config{PasswordFile: empty}, empty},
 		{"password is missing", registry.Config{Username: "u", PasswordFile: "/no/such/file"}, "/no/such/file"},
@@ -226,67 +219,6 @@ func TestOpenRefuses(t *testing.T) {
 			}
 		})
 	}
-}
-
-// authority is a certificate authority.
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	file string
-}
-
-func newAuthority(t *testing.T, name string) *authority {
-	t.Helper()
-	a := &authority{cert: template(name)}
-	a.cert.IsCA, a.cert.BasicConstraintsValid = true, true
-	a.cert.KeyUsage = x509.KeyUsageCertSign
-	var der []byte
-	der, a.key = sign(t, a.cert, a.cert, nil)
-	a.file = writePEM(t, "ca.pem", "CERTIFICATE", der)
-	return a
-}
-
-// issue returns the files of a certificate for 127.0.0.1 and its key.
-func (a *authority) issue(t *testing.T) (cert, key string) {
-	t.Helper()
-	leaf := template("leaf")
-	leaf.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
-	leaf.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
-	der, k := sign(t, leaf, a.cert, a.key)
-	kder, err := x509.MarshalECPrivateKey(k)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return writePEM(t, "cert.pem", "CERTIFICATE", der), writePEM(t, "key.pem", "EC PRIVATE KEY", kder)
-}
-
-func template(name string) *x509.Certificate {
-	return &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-	}
-}
-
-// sign signs with the parent's key, or with the new one if there is none.
-func sign(t *testing.T, cert, parent *x509.Certificate, by *ecdsa.PrivateKey) ([]byte, *ecdsa.PrivateKey) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if by == nil {
-		by = key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, cert, parent, key.Public(), by)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return der, key
-}
-
-func writePEM(t *testing.T, name, kind string, der []byte) string {
-	t.Helper()
-	return writeFile(t, name, string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})))
 }
 
 // users are etcd's, after enableAuth.

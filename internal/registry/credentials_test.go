@@ -234,7 +234,7 @@ func TestIdleTokenExpires(t *testing.T) {
 func TestRegistryAuthorityReplaced(t *testing.T) {
 	t.Parallel()
 	const rack = "authority"
-	before, after := newAuthority(t, "before"), newAuthority(t, "after")
+	before, after := etcdtest.NewAuthority(t), etcdtest.NewAuthority(t)
 	dir := t.TempDir()
 	link := func(name, to string) string {
 		file := filepath.Join(dir, name)
@@ -246,17 +246,17 @@ func TestRegistryAuthorityReplaced(t *testing.T) {
 		}
 		return file
 	}
-	cert, key := before.issue(t)
-	serverCA := before.file
+	cert, key := before.Issue()
+	serverCA := before.CAFile
 	etcd := etcdtest.Start(t, 1, func(c *embed.Config) {
 		c.ListenClientUrls[0].Scheme, c.AdvertiseClientUrls[0].Scheme = "https", "https"
 		c.ClientTLSInfo.CertFile, c.ClientTLSInfo.KeyFile = cert, key
 		c.ClientTLSInfo.TrustedCAFile, c.ClientTLSInfo.ClientCertAuth = serverCA, true
 	})
-	ownCert, ownKey := before.issue(t)
+	ownCert, ownKey := before.Issue()
 	cfg := registry.Config{
 		Endpoints: []string{etcd.Members[0].Endpoint}, Rack: rack,
-		CAFile: link("ca.pem", before.file), CertFile: link("cert.pem", ownCert), KeyFile: link("key.pem", ownKey),
+		CAFile: link("ca.pem", before.CAFile), CertFile: link("cert.pem", ownCert), KeyFile: link("key.pem", ownKey),
 	}
 	var log lines
 	seen := follow(t, open(t, cfg))
@@ -268,8 +268,8 @@ func TestRegistryAuthorityReplaced(t *testing.T) {
 	seen.has(t, rack, "a")
 
 	etcd.Kill()
-	cert, key = after.issue(t)
-	serverCA = after.file
+	cert, key = after.Issue()
+	serverCA = after.CAFile
 	// Ready is what its own clients see, and those have to trust it.
 	etcd.Start()
 	pub.Set(instance("b"))
@@ -285,7 +285,7 @@ func TestRegistryAuthorityReplaced(t *testing.T) {
 		t.Errorf("%v handshakes were refused in 4 s", n)
 	}
 	// Now they trust etcd, which doesn't trust them yet.
-	link("ca.pem", after.file)
+	link("ca.pem", after.CAFile)
 	etcdtest.Eventually(t, "a refusal of ours", func() error {
 		err := open(t, cfg).Check(t.Context())
 		var alert tls.AlertError
@@ -294,7 +294,7 @@ func TestRegistryAuthorityReplaced(t *testing.T) {
 		}
 		return nil
 	})
-	ownCert, ownKey = after.issue(t)
+	ownCert, ownKey = after.Issue()
 	link("key.pem", ownKey)
 	link("cert.pem", ownCert)
 	seen.has(t, rack, "b")

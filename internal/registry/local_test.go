@@ -53,7 +53,7 @@ func TestDefaultEndpoints(t *testing.T) {
 	dir, home := socketDir(t), socketDir(t)
 	t.Setenv("HOME", home)
 	t.Setenv("RACKDNS_DATA", dir)
-	ca := newAuthority(t, "ca").file
+	ca := etcdtest.NewAuthority(t).CAFile
 	got := func(cfg registry.Config) []string {
 		t.Helper()
 		cfg.Rack = "acme"

@@ -2,18 +2,10 @@ package embedded
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"log/slog"
-	"math/big"
-	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -23,84 +15,29 @@ import (
 	"github.com/rackdns/rackdns/internal/registry/etcdtest"
 )
 
-// authority signs certificates.
-type authority struct {
-	t    *testing.T
-	dir  string
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-func newAuthority(t *testing.T) *authority {
-	t.Helper()
-	a := &authority{t: t, dir: t.TempDir()}
-	a.cert, a.key = a.sign("ca", &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, nil)
-	return a
-}
-
-func (a *authority) file(name string) string { return filepath.Join(a.dir, name) }
-
-// sign writes NAME.crt and NAME.key.
-func (a *authority) sign(name string, c *x509.Certificate, ips []net.IP) (*x509.Certificate, *ecdsa.PrivateKey) {
-	a.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	c.SerialNumber, c.Subject, c.IPAddresses = big.NewInt(time.Now().UnixNano()), pkix.Name{CommonName: name}, ips
-	c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-	c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
-	parent, signer := a.cert, a.key
-	if parent == nil {
-		parent, signer = c, key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, c, parent, &key.PublicKey, signer)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	for ext, block := range map[string]*pem.Block{".crt": {Type: "CERTIFICATE", Bytes: der}, ".key": {Type: "PRIVATE KEY", Bytes: pkcs8}} {
-		if err := os.WriteFile(a.file(name+ext), pem.EncodeToMemory(block), 0o600); err != nil {
-			a.t.Fatal(err)
-		}
-	}
-	parsed, err := x509.ParseCertificate(der)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return parsed, key
-}
-
-func (a *authority) pool() *x509.CertPool {
-	p := x509.NewCertPool()
-	p.AddCert(a.cert)
-	return p
-}
-
 // At a TCP address nobody is let in without a certificate of the clients' CA.
 func TestCertificates(t *testing.T) {
-	ca, strangers := newAuthority(t), newAuthority(t)
-	ca.sign("server", &x509.Certificate{}, []net.IP{net.IPv4(127, 0, 0, 1)})
-	ca.sign("client", &x509.Certificate{}, nil)
-	strangers.sign("client", &x509.Certificate{}, nil)
+	ca, strangers := etcdtest.NewAuthority(t), etcdtest.NewAuthority(t)
+	cert, key := ca.Issue()
 	at := etcdtest.FreeAddr(t)
 	r, _ := start(t, Config{
-		Dir: shortDir(t), Listen: at,
-		CertFile: ca.file("server.crt"), KeyFile: ca.file("server.key"), ClientCAFile: ca.file("ca.crt"),
+		Dir: shortDir(t), Listen: at, CertFile: cert, KeyFile: key, ClientCAFile: ca.CAFile,
 	}, false)
 	if err := put(client(t, r), "a", "1"); err != nil {
 		t.Errorf("by the socket: %v", err)
 	}
+	roots, err := os.ReadFile(ca.CAFile)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, tc := range map[string]struct {
-		of  *authority
+		of  *etcdtest.Authority
 		got bool
 	}{"ours": {ca, true}, "none": {nil, false}, "another's": {strangers, false}} {
-		cfg := &tls.Config{RootCAs: ca.pool(), MinVersion: tls.VersionTLS12}
+		cfg := &tls.Config{RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS12}
+		cfg.RootCAs.AppendCertsFromPEM(roots)
 		if tc.of != nil {
-			cert, err := tls.LoadX509KeyPair(tc.of.file("client.crt"), tc.of.file("client.key"))
+			cert, err := tls.LoadX509KeyPair(tc.of.Issue())
 			if err != nil {
 				t.Fatal(err)
 			}

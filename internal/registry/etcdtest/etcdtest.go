@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -153,7 +154,15 @@ func (m *Member) Start() {
 
 func (m *Member) launch() {
 	m.t.Helper()
-	etcd, err := embed.StartEtcd(m.config())
+	cfg := m.config()
+	// What an earlier start listened with may still be open in a child of this
+	// process that was forked just then and hasn't come to its exec.
+	for _, u := range slices.Concat(cfg.ListenPeerUrls, cfg.ListenClientUrls) {
+		if strings.HasPrefix(u.Scheme, "http") {
+			Within(m.t, patience, "etcd's address is free", func() error { return Listenable(u.Host) })
+		}
+	}
+	etcd, err := embed.StartEtcd(cfg)
 	if err != nil {
 		m.t.Fatalf("start etcd: %v", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -55,6 +56,10 @@ func reserve(port int) error {
 
 // Listenable returns why one of the protocols can't be listened to, if so.
 func Listenable(addr string) error {
+	// A child that is forked meanwhile would have these sockets, too, and keep
+	// the port taken until its exec, which may be long after our close.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	var config net.ListenConfig
 	l, err := config.Listen(context.Background(), "tcp", addr)
 	if err != nil {

@@ -12,7 +12,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/rackdns/rackdns/internal/heap"
 	"github.com/rackdns/rackdns/internal/index"
 	"github.com/rackdns/rackdns/internal/registry"
 )
@@ -45,7 +44,6 @@ type listener struct {
 // read follows the registry as a DNS server does. On a line on its input it
 // reports its usage; at the end of its input it ends.
 func read(ctx context.Context, endpoint string) error {
-	defer heap.Floor(heap.DefaultFloor)()
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 	cfg := registry.Config{Endpoints: []string{endpoint}, Rack: rackName}
 	x, err := index.Open(index.Config{Registry: cfg, Options: index.Options{Node: "node-0"}, Logger: log})

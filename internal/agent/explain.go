@@ -32,6 +32,9 @@ type Explanation struct {
 	// Serving says whether DNS hands it out, NotServing why it doesn't.
 	Serving    bool   `json:"serving"`
 	NotServing string `json:"not_serving,omitempty"`
+	// Drained says that the node is, by an operator's word, which counts before
+	// all else; nil if it isn't, or if nobody looked. [Explain] doesn't.
+	Drained *registry.Drained `json:"drained,omitempty"`
 	// Choices are the decisions, Remarks what didn't count.
 	Choices []Choice `json:"choices,omitempty"`
 	Remarks []string `json:"remarks,omitempty"`
@@ -144,6 +147,13 @@ func notServing(i *registry.Instance) string {
 		return "its health check has not succeeded yet"
 	}
 	return "its health check says " + i.Health
+}
+
+// On takes in an operator's word on the node, nil if there is none.
+func (x *Explanation) On(d *registry.Drained) {
+	if x.Drained = d; d != nil && x.Instance != nil {
+		x.Serving, x.NotServing = false, fmt.Sprintf("its node %s is %s (rackdns node drain %[1]s --undo)", d.Node, d)
+	}
 }
 
 // String returns the explanation for people.

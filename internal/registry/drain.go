@@ -69,10 +69,10 @@ func (c *Client) DrainNode(ctx context.Context, d Drained, absent bool) error {
 // any more.
 type drainState struct {
 	// mark and node are the revisions of the drained node's key and of the
-	// node's own, 0 if it isn't there; value is the latter's.
-	mark, node int64
-	value      []byte
-	instances  []string
+	// node's own, 0 if it isn't there; word and value are what they say.
+	mark, node  int64
+	word, value []byte
+	instances   []string
 }
 
 func (c *Client) readDrainState(ctx context.Context, name string) (s drainState, err error) {
@@ -86,7 +86,7 @@ func (c *Client) readDrainState(ctx context.Context, name string) (s drainState,
 		return s, err
 	}
 	for _, kv := range read.Responses[0].GetResponseRange().Kvs {
-		s.mark = kv.ModRevision
+		s.mark, s.word = kv.ModRevision, kv.Value
 	}
 	for _, kv := range read.Responses[1].GetResponseRange().Kvs {
 		s.node, s.value = kv.ModRevision, kv.Value

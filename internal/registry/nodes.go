@@ -88,3 +88,18 @@ func (c *Client) countInstances(ctx context.Context, nodes []NodeState, revision
 	}
 	return nil
 }
+
+// Drained returns the operator's word that a node is drained, nil if it isn't.
+func (c *Client) Drained(ctx context.Context, node string) (*Drained, error) {
+	s, err := c.readDrainState(ctx, node)
+	if err != nil {
+		return nil, err
+	}
+	if s.mark != 0 {
+		return DecodeDrained(Key{Kind: KindDrained, Owner: node}, s.word)
+	}
+	if n, err := DecodeNode(Key{Kind: KindNode, Owner: node}, s.value); err == nil && n.Draining {
+		return &Drained{Node: node}, nil
+	}
+	return nil, nil
+}

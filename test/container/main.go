@@ -23,19 +23,27 @@ func main() {
 	tcpPorts := flag.String("tcp", "", "TCP `ports` that send the container's ID and close")
 	udpPorts := flag.String("udp", "", "UDP `ports` that reply with the container's ID and what they got")
 	linger := flag.Duration("linger", 0, "how long to go on serving after SIGTERM")
+	deaf := flag.Bool("deaf", false, "ignore SIGTERM")
 	flag.Parse()
-	if err := run(*httpPorts, *tcpPorts, *udpPorts, *linger); err != nil {
+	if *deaf {
+		signal.Ignore(syscall.SIGTERM)
+	}
+	if err := run(*httpPorts, *tcpPorts, *udpPorts, *linger, *deaf); err != nil {
 		log.Fatal(err)
 	}
 }
 
 // run serves until SIGTERM or SIGINT, and a while longer.
-func run(httpPorts, tcpPorts, udpPorts string, linger time.Duration) error {
+func run(httpPorts, tcpPorts, udpPorts string, linger time.Duration, deaf bool) error {
 	id, err := containerID()
 	if err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if deaf {
+		signals = signals[:1]
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	defer stop()
 	// As servers do that read their configuration anew.
 	signal.Ignore(syscall.SIGHUP)

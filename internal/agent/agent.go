@@ -90,6 +90,10 @@ type Agent struct {
 	// keep keeps what the registry holds of the node; nil without a registry.
 	keep func(ctx context.Context)
 
+	// before returns what the registry has of the node's instances; nil without a
+	// registry.
+	before func(ctx context.Context) ([]*registry.Instance, error)
+
 	// Set once the engine is known, before anything else runs.
 	engineID  string
 	tracker   *tracker
@@ -118,6 +122,9 @@ func New(cfg Config) (*Agent, error) {
 	}
 	ours := a.inherits(a.boot, booted())
 	a.keep = func(ctx context.Context) { cfg.Registry.KeepNode(ctx, a.cfg.Node, ours, a.log) }
+	a.before = func(ctx context.Context) ([]*registry.Instance, error) {
+		return cfg.Registry.InstancesOf(ctx, a.cfg.Node)
+	}
 	a.newPublisher = func(n registry.Node) (publisher, seenSink) {
 		pub := registry.NewPublisher(cfg.Registry, registry.PublisherConfig{
 			Node:     n,
@@ -223,6 +230,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	pub, seen := a.newPublisher(node)
 	a.tracker = newTracker(a.queue, pub, a.log, a.cfg.DrainGrace)
 	a.tracker.ready, a.tracker.seen = a.ready, seen
+	a.recall(ctx)
 	a.inspector = newInspector(a.engine, a.cfg.ImageLabels)
 	if a.runtimes, err = newRuntimeWatch(); err != nil {
 		a.log.Debug("kills are known when the engine tells of them, and not before", "error", err)
@@ -258,6 +266,25 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	a.log.Info("removed the node's names", "node", a.cfg.Node)
 	return nil
+}
+
+// recallWithin bounds the look at what the agent before this one has registered.
+const recallWithin = time.Second
+
+// recall takes over which containers were about to end when the agent before this
+// one did: the engine may have forgotten that it sent them their stop signal.
+func (a *Agent) recall(ctx context.Context) {
+	if a.before == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, recallWithin)
+	defer cancel()
+	all, err := a.before(ctx)
+	if err != nil {
+		// Whoever writes to the registry says so.
+		a.log.Debug("it is not known which containers were about to end before the agent started, but by the engine's events", "error", err)
+	}
+	a.tracker.recall(all)
 }
 
 // meet waits for the engine and returns what the registry should know of the

@@ -7,6 +7,8 @@ import (
 	"github.com/docker/docker/api/types/events"
 	"github.com/docker/docker/api/types/filters"
 	"golang.org/x/sys/unix"
+
+	"github.com/rackdns/rackdns/internal/registry"
 )
 
 // actions are the events that matter. The others are either implied by these
@@ -151,6 +153,33 @@ func (t *tracker) killed(id, signal string, at time.Time) {
 	if e.instance != nil && t.draining(id, e, now) {
 		t.drain(e, at)
 	}
+}
+
+// recall takes in what the registry had of the node when the agent started.
+func (t *tracker) recall(all []*registry.Instance) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.recalled = map[string]*registry.Instance{}
+	for _, i := range all {
+		if i.Draining {
+			t.recalled[i.ID] = i
+		}
+	}
+}
+
+// remember has a container that was draining when the agent started be one that
+// was sent its stop signal, if it is the same run and nobody knows better.
+func (t *tracker) remember(e *entry, f *facts) {
+	was := t.recalled[shortID(f.id)]
+	delete(t.recalled, shortID(f.id))
+	if was == nil || !was.Started.Equal(f.started) || len(e.kills) > 0 {
+		return
+	}
+	at := was.Observed
+	if !at.After(f.started) {
+		at = f.started.Add(1)
+	}
+	e.kills = map[int]kill{f.stopSignal: {at: at, here: at.Add(-t.skew), number: f.stopSignal}}
 }
 
 // drain publishes that nobody should be sent to the container any more.

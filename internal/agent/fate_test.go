@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/docker/docker/api/types/container"
+
+	"github.com/rackdns/rackdns/internal/registry"
 )
 
 // fates has the container's first process do so with signals, one answer after
@@ -216,6 +218,46 @@ func TestLingeringOnARealEngine(t *testing.T) {
 			}
 			r.kill(t, id, "SIGKILL")
 			waitFor(t, rec, id, "death", gone)
+		})
+	}
+}
+
+// What the agent before this one knew to be ending is ending, though the engine
+// has long forgotten that it was sent its stop signal.
+func TestDrainingIsRecalled(t *testing.T) {
+	tests := []struct {
+		name    string
+		started float64
+		fate    fate
+		event   bool
+		want    string
+	}{
+		{"it catches the signal", -60, ending, false, "draining"},
+		{"nobody can tell", -60, unknownFate, false, "draining"},
+		{"it ignores the signal", -60, surviving, false, "serving"},
+		{"it was another run", -50, ending, false, "serving"},
+		{"the engine knows", -60, ending, true, "draining"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			b := newBench(t)
+			b.grace = 0
+			b.fates(tt.fate)
+			run := plain(func(f *facts) { f.started, f.stopTimeout = at(-60), 0 })
+			was := *decide(run, testHome).instance
+			was.Draining, was.Started, was.Observed = true, at(tt.started), at(-30)
+			b.recall([]*registry.Instance{&was})
+			if tt.event {
+				b.on("start", -60)
+				b.on("kill", -20, "signal", "15")
+			}
+			b.listed([]string{testID}, at(0))
+			for range 2 {
+				b.look()(run, nil)
+				b.asked()
+			}
+			b.look()(run, nil)
+			b.want(tt.want)
 		})
 	}
 }

@@ -27,6 +27,12 @@ type existing struct {
 func (d *decision) serviceOf() (s registry.SeenService, ok bool) {
 	i := d.instance
 	if i == nil {
+		switch d.refusal.Reason {
+		case ReasonNotRunning, ReasonNoNetwork, ReasonJoined:
+			// It has a name, and would be told of if it could be reached.
+		default:
+			return s, false
+		}
 		f := d.facts
 		x := &decision{facts: f, home: d.home}
 		if f.imageGone || x.leftOut() {

@@ -54,6 +54,8 @@ type tracker struct {
 	told map[string]string
 	// kept are instances that the publisher was asked to leave as they are.
 	kept map[string]bool
+	// recalled are instances that were draining when the agent started, by ID.
+	recalled map[string]*registry.Instance
 	// existing are the containers that there are, running or not, and seen is
 	// told of them; nil if nobody is.
 	existing map[string]existing
@@ -250,6 +252,9 @@ func (t *tracker) apply(id string, e *entry, d *decision, observed time.Time) {
 		return
 	}
 	t.join(id, d.facts.joins)
+	if e.facts == nil {
+		t.remember(e, d.facts)
+	}
 	e.facts = d.facts
 	if e.init != nil && !e.init.runs(e.facts) {
 		t.unwatch(e)

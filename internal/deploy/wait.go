@@ -141,8 +141,8 @@ func (u *up) notServing(ctx context.Context, c *component, made *existing) error
 		return fmt.Errorf("container %s: no agent has registered it within %s: does that of node %s still run?", made.name, u.cfg.Timeout, u.node)
 	}
 	u.showLog(ctx, c, made)
-	why := "it is " + i.Status()
-	if i.Health() != "" {
+	why := "it is " + i.State()
+	if i.Health() != "" && i.State() == i.Health() {
 		why = "its health check says " + i.Health()
 		if said := u.lastCheck(ctx, made); said != "" {
 			why += ": " + said

@@ -1,9 +1,11 @@
 package index
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 	"time"
+	"unique"
 
 	"github.com/rackdns/rackdns/internal/registry"
 )
@@ -161,5 +163,26 @@ func TestDrainedWordIsOneLine(t *testing.T) {
 	w.update(e)
 	if got := w.x.Snapshot().Drained("n0").String(); strings.ContainsAny(got, "\n\x1b") || len(got) > 600 {
 		t.Errorf("%q", got)
+	}
+}
+
+// A copy has all that the instance has, but for what the latter remembers as a
+// client. Who adds a field gives it a value here.
+func TestCloneHasAll(t *testing.T) {
+	t.Parallel()
+	i := &Instance{
+		id: "aaaaaaaaaaaa", name: unique.Make(serviceName{app: "shop"}), node: unique.Make(home{name: "n0"}), value: []byte("{}"),
+		ports: []Port{{Container: 3000}}, bindings: [][]binding{{{port: 4000}}}, networks: make([]attachment, 1),
+		resource: &registry.InstanceResource{Name: "db"}, revision: 1, started: 2, namespaceSince: 3, priority: 4, weight: 5,
+		status: 1, health: 1, mode: 1, draining: true, serving: true, hidden: true, drained: true, preservedUntil: 6, seen: 7,
+	}
+	v := reflect.ValueOf(i).Elem()
+	for n := range v.NumField() {
+		if name := v.Type().Field(n).Name; name != "client" && v.Field(n).IsZero() {
+			t.Errorf("field %s has no value here", name)
+		}
+	}
+	if c := i.clone(); !reflect.DeepEqual(i, c) {
+		t.Errorf("%+v\nis not\n%+v", c, i)
 	}
 }

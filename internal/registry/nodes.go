@@ -103,3 +103,25 @@ func (c *Client) Drained(ctx context.Context, node string) (*Drained, error) {
 	}
 	return nil, nil
 }
+
+// InstancesOf returns what is registered of a node's instances. Those that can't
+// be used are left out.
+func (c *Client) InstancesOf(ctx context.Context, node string) ([]*Instance, error) {
+	prefix := c.layout.Instances(node)
+	var read *clientv3.GetResponse
+	err := c.do(ctx, "read the node's instances", func(ctx context.Context, kv clientv3.KV) (err error) {
+		read, err = kv.Get(ctx, prefix, clientv3.WithPrefix())
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	var all []*Instance
+	for _, kv := range read.Kvs {
+		k := Key{Kind: KindInstance, Owner: node, Name: strings.TrimPrefix(string(kv.Key), prefix)}
+		if i, err := DecodeInstance(k, kv.Value); err == nil {
+			all = append(all, i)
+		}
+	}
+	return all, nil
+}

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -184,7 +185,17 @@ func TestLingeringOnARealEngine(t *testing.T) {
 			tt.spec.name, tt.spec.StopTimeout = "linger-"+tt.name, &timeout
 			id := r.run(t, tt.spec)
 			waitFor(t, rec, id, "start", serving)
-			// The program says what it does about signals once it runs.
+			eventually(t, "word of the program that it has said what it does about signals", func() string {
+				out, err := r.cli.ContainerLogs(t.Context(), id, container.LogsOptions{ShowStdout: true})
+				if err != nil {
+					return err.Error()
+				}
+				defer out.Close()
+				if said, err := io.ReadAll(out); err != nil || !strings.Contains(string(said), "settled") {
+					return fmt.Sprintf("%q, %v", said, err)
+				}
+				return ""
+			})
 			f, err := a.inspector.inspect(t.Context(), id)
 			if err != nil {
 				t.Fatal(err)

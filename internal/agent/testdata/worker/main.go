@@ -30,6 +30,7 @@ func run(args []string) error {
 		// Takes signals and goes on.
 		c := make(chan os.Signal, 1)
 		signal.Notify(c, syscall.SIGTERM, syscall.SIGHUP)
+		fmt.Println("settled")
 		for s := range c {
 			fmt.Println("got", s)
 		}
@@ -45,6 +46,7 @@ func run(args []string) error {
 		}
 		c := make(chan os.Signal, 1)
 		signal.Notify(c, syscall.SIGUSR1)
+		fmt.Println("settled")
 		<-c
 		return nil
 	case args[0] == "touch":

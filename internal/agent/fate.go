@@ -2,6 +2,7 @@ package agent
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -42,7 +43,7 @@ func fateOf(f *facts, signal int) fate {
 		return unknownFate
 	}
 	defer p.close()
-	threads, err := readThreads(filepath.Join("/proc", strconv.Itoa(p.pid), "task"))
+	threads, err := readThreads(fmt.Sprintf("/proc/%d/task", p.pid))
 	if err != nil || p.ended() {
 		return ending
 	}

@@ -37,83 +37,83 @@ func TestCollisions(t *testing.T) {
 	t.Parallel()
 	ip := netip.MustParseAddr("172.17.0.2")
 	later := func(i *registry.Instance) { i.Started = i.Started.Add(time.Minute) }
-	for name, do := range map[string]func(*ward, *testing.T){
-		"a value of another history counts, at the same revision too": func(w *ward, t *testing.T) {
+	for name, do := range map[string]func(*ward){
+		"a value of another history counts, at the same revision too": func(w *ward) {
 			w.list(10, false, w.bridged("aaaaaaaaaaaa", 5, nil))
 			w.list(8, true, w.bridged("aaaaaaaaaaaa", 5, func(i *registry.Instance) { i.Release = "RNEW" }))
 			if got := w.x.Snapshot().ServiceOf("shop", "web").Instances()[0].Release(); got != "RNEW" {
-				t.Errorf("its release is %q", got)
+				w.t.Errorf("its release is %q", got)
 			}
 		},
-		"within one history, the same revision is no news": func(w *ward, t *testing.T) {
+		"within one history, the same revision is no news": func(w *ward) {
 			w.list(10, false, w.bridged("aaaaaaaaaaaa", 5, nil))
 			before := w.x.Snapshot().ServiceOf("shop", "web").Instances()[0]
 			w.list(11, false, w.bridged("aaaaaaaaaaaa", 5, nil))
 			if after := w.x.Snapshot().ServiceOf("shop", "web").Instances()[0]; after != before {
-				t.Error("it was decoded again")
+				w.t.Error("it was decoded again")
 			}
 		},
-		"of two with one address, the one that started last asks": func(w *ward, t *testing.T) {
+		"of two with one address, the one that started last asks": func(w *ward) {
 			w.list(10, false, w.bridged("aaaaaaaaaaaa", 5, nil), w.bridged("bbbbbbbbbbbb", 6, later))
 			if got := w.x.Snapshot().Asker(ip).Instance().ID(); got != "bbbbbbbbbbbb" {
-				t.Errorf("%s asks", got)
+				w.t.Errorf("%s asks", got)
 			}
 		},
-		"and whichever of them was heard of last": func(w *ward, t *testing.T) {
+		"and whichever of them was heard of last": func(w *ward) {
 			w.list(10, false, w.bridged("aaaaaaaaaaaa", 5, later), w.bridged("bbbbbbbbbbbb", 6, nil))
 			if got := w.x.Snapshot().Asker(ip).Instance().ID(); got != "aaaaaaaaaaaa" {
-				t.Errorf("%s asks", got)
+				w.t.Errorf("%s asks", got)
 			}
 		},
-		"of two that started at once, always the same asks": func(w *ward, t *testing.T) {
+		"of two that started at once, always the same asks": func(w *ward) {
 			w.list(10, false, w.bridged("bbbbbbbbbbbb", 6, nil), w.bridged("aaaaaaaaaaaa", 5, nil))
 			if got := w.x.Snapshot().Asker(ip).Instance().ID(); got != "aaaaaaaaaaaa" {
-				t.Errorf("%s asks", got)
+				w.t.Errorf("%s asks", got)
 			}
 		},
-		"one that goes leaves the address to the other": func(w *ward, t *testing.T) {
+		"one that goes leaves the address to the other": func(w *ward) {
 			b := w.bridged("bbbbbbbbbbbb", 6, later)
 			w.list(10, false, w.bridged("aaaaaaaaaaaa", 5, nil), b)
 			b.Value, b.ModRevision = nil, 11
 			w.h.Update([]registry.Entry{b})
 			if got := w.x.Snapshot().Asker(ip).Instance().ID(); got != "aaaaaaaaaaaa" {
-				t.Errorf("%s asks", got)
+				w.t.Errorf("%s asks", got)
 			}
 		},
-		"another node's address on a network that ends there has no PTR": func(w *ward, t *testing.T) {
+		"another node's address on a network that ends there has no PTR": func(w *ward) {
 			w.list(10, false, w.bridged("aaaaaaaaaaaa", 5, func(i *registry.Instance) { i.Node, i.Networks[0].ID = "n1", "net-n1" }))
 			if got := w.x.Snapshot().Reverse(ip); len(got) != 0 {
-				t.Errorf("it has one, to %s", got[0].ID())
+				w.t.Errorf("it has one, to %s", got[0].ID())
 			}
 		},
-		"this node's has one": func(w *ward, t *testing.T) {
+		"this node's has one": func(w *ward) {
 			w.list(10, false, w.bridged("aaaaaaaaaaaa", 5, nil))
 			if got := w.x.Snapshot().Reverse(ip); len(got) != 1 {
-				t.Errorf("it has %d", len(got))
+				w.t.Errorf("it has %d", len(got))
 			}
 		},
-		"a draining instance has no PTR": func(w *ward, t *testing.T) {
+		"a draining instance has no PTR": func(w *ward) {
 			w.list(10, false, w.bridged("aaaaaaaaaaaa", 5, func(i *registry.Instance) { i.Draining = true }))
 			if got := w.x.Snapshot().Reverse(ip); len(got) != 0 {
-				t.Errorf("it has one, to %s", got[0].ID())
+				w.t.Errorf("it has one, to %s", got[0].ID())
 			}
 		},
-		"an instance on a drained node has no PTR": func(w *ward, t *testing.T) {
+		"an instance on a drained node has no PTR": func(w *ward) {
 			w.list(10, false, w.bridged("aaaaaaaaaaaa", 5, nil))
 			w.revision = 10
 			w.update(w.drained(0))
 			if got := w.x.Snapshot().Reverse(ip); len(got) != 0 {
-				t.Errorf("it has one, to %s", got[0].ID())
+				w.t.Errorf("it has one, to %s", got[0].ID())
 			}
 		},
-		"another priority is another zone": func(w *ward, t *testing.T) {
+		"another priority is another zone": func(w *ward) {
 			w.list(10, false, w.bridged("aaaaaaaaaaaa", 5, nil))
 			w.h.Update([]registry.Entry{w.bridged("aaaaaaaaaaaa", 12, func(i *registry.Instance) { i.Priority = 7 })})
 			if got := w.x.Snapshot().Serial(); got != 12 {
-				t.Errorf("serial %d, want 12", got)
+				w.t.Errorf("serial %d, want 12", got)
 			}
 		},
 	} {
-		t.Run(name, func(t *testing.T) { do(newWard(t, -1), t) })
+		t.Run(name, func(t *testing.T) { do(newWard(t, -1)) })
 	}
 }

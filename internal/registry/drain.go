@@ -112,7 +112,8 @@ func (c *Client) drainNode(ctx context.Context, d Drained, absent bool) error {
 	// The mark first, and alone: from then on the agent, if there is one, puts
 	// nothing back and removes what is left by itself.
 	key := c.layout.Drained(d.Node)
-	guard, revision, unmarked := key, s.mark, error(nil)
+	guard, unmarked := key, error(nil)
+	var revision int64
 	switch r, err := c.ifUnchanged(ctx, key, s.mark, clientv3.OpPut(key, string(value))); {
 	case err == nil:
 		revision = r

@@ -96,6 +96,7 @@ type Agent struct {
 
 	// Set once the engine is known, before anything else runs.
 	engineID  string
+	node      nodeFacts
 	tracker   *tracker
 	inspector *inspector
 
@@ -166,6 +167,7 @@ func newAgent(cfg Config) (*Agent, error) {
 		boot:    bootID(),
 		engine:  &redialer{dial: func() (engine, error) { return dockerclient.Dial(cfg.DockerHost) }},
 		queue:   newQueue(cfg.Workers),
+		node:    nodeFacts{due: make(chan struct{}, 1)},
 		ready:   make(chan struct{}),
 		waiting: make(chan struct{}),
 		down:    lasting.New(cfg.Logger),
@@ -228,8 +230,10 @@ func (a *Agent) Run(ctx context.Context) error {
 		return err
 	}
 	pub, seen := a.newPublisher(node)
+	a.node.sink, a.node.last = pub, node
 	a.tracker = newTracker(a.queue, pub, a.log, a.cfg.DrainGrace)
 	a.tracker.ready, a.tracker.seen = a.ready, seen
+	a.tracker.networked = a.node.refreshSoon
 	a.recall(ctx)
 	a.inspector = newInspector(a.engine, a.cfg.ImageLabels)
 	if a.runtimes, err = newRuntimeWatch(); err != nil {
@@ -325,14 +329,13 @@ func (a *Agent) introduce(ctx context.Context) (registry.Node, error) {
 		return registry.Node{}, err
 	}
 	a.engineID = info.ID
-	return registry.Node{
-		Node:      a.cfg.Node,
-		Engine:    info.ID,
-		Boot:      a.boot,
-		Addresses: nodeAddresses(a.home, a.links, b),
-		Version:   a.cfg.Version,
-		Started:   a.started,
-	}, nil
+	return a.describe(registry.Node{
+		Node:    a.cfg.Node,
+		Engine:  info.ID,
+		Boot:    a.boot,
+		Version: a.cfg.Version,
+		Started: a.started,
+	}, a.links, b, info.ServerVersion), nil
 }
 
 func (a *Agent) info(ctx context.Context, e engine) (system.Info, error) {

@@ -93,7 +93,10 @@ type decision struct {
 	facts    *facts
 	home     home
 	instance *registry.Instance
-	refusal  *Refusal
+	// hidden is what is registered in place of an instance where there is none:
+	// the container as one that asks. It is nil if it can't ask anybody.
+	hidden  *registry.Instance
+	refusal *Refusal
 	choices  []Choice
 	notes    []string
 	unnoted  int
@@ -102,6 +105,14 @@ type decision struct {
 // decide says what a container should look like in the registry. It looks at
 // nothing but its arguments.
 func decide(f *facts, h home) *decision {
+	d := decideInstance(f, h)
+	if d.instance == nil && f.running() {
+		d.hidden = asClient(f, h)
+	}
+	return d
+}
+
+func decideInstance(f *facts, h home) *decision {
 	d := &decision{facts: f, home: h}
 	if !f.running() {
 		d.refuse(ReasonNotRunning, "its state is %q", f.status)

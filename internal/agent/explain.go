@@ -35,6 +35,9 @@ type Explanation struct {
 	// Drained says that the node is, by an operator's word, which counts before
 	// all else; nil if it isn't, or if nobody looked. [Explain] doesn't.
 	Drained *registry.Drained `json:"drained,omitempty"`
+	// AsksAs is the app as whose container it asks, where it is not registered
+	// and is known all the same when it asks.
+	AsksAs string `json:"asks_as,omitempty"`
 	// Choices are the decisions, Remarks what didn't count.
 	Choices []Choice `json:"choices,omitempty"`
 	Remarks []string `json:"remarks,omitempty"`
@@ -127,6 +130,9 @@ func (d *decision) explain() Explanation {
 		Choices:   d.choices,
 		Remarks:   d.remarks(),
 	}
+	if d.hidden != nil {
+		x.AsksAs = d.hidden.App
+	}
 	if x.Instance != nil {
 		x.Serving = x.Instance.Serving()
 		x.NotServing = notServing(x.Instance)
@@ -164,6 +170,9 @@ func (x Explanation) String() string {
 	switch {
 	case i == nil && x.Refusal != nil:
 		fmt.Fprintf(&b, "not registered (%s): %s\n", x.Refusal.Reason, x.Refusal.Detail)
+		if x.AsksAs != "" {
+			fmt.Fprintf(&b, "it asks as a container of app %s\n", x.AsksAs)
+		}
 	case i == nil:
 		b.WriteString("not registered\n")
 	case x.Serving:

@@ -56,6 +56,10 @@ type facts struct {
 	exposed     []portKey
 	published   map[portKey][]hostPort
 	attachments []attachment
+	// sandbox is the ID of the network namespace, gateway the address by which
+	// it leaves an overlay.
+	sandbox string
+	gateway netip.Addr
 	// joins is the container whose network this one shares, joined what an
 	// inspect said of it; nil if it is gone.
 	joins  string
@@ -144,6 +148,7 @@ func readFacts(c container.InspectResponse) (*facts, error) {
 	if s := c.NetworkSettings; s != nil {
 		f.readPublished(s.Ports)
 		f.readNetworks(s.Networks)
+		f.sandbox = s.SandboxID
 	}
 	return f, nil
 }

@@ -3,6 +3,8 @@ package agent
 import (
 	"context"
 	"fmt"
+	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -89,6 +91,9 @@ func (in *inspector) follow(ctx context.Context, ref string, depth int) (*facts,
 	for n := range f.attachments {
 		f.attachments[n].scope = in.scope(ctx, f.attachments[n].id)
 	}
+	if slices.ContainsFunc(f.attachments, func(a attachment) bool { return a.scope != registry.ScopeLocal }) {
+		f.gateway = in.gateway(ctx, f)
+	}
 	if f.joins == "" || depth == 0 {
 		return f, nil
 	}
@@ -101,6 +106,29 @@ func (in *inspector) follow(ctx context.Context, ref string, depth int) (*facts,
 		f.joins = f.joined.id
 	}
 	return f, nil
+}
+
+// gatewayNetwork is the bridge by which an overlay's containers leave their
+// node.
+const gatewayNetwork = "docker_gwbridge"
+
+// gateway returns the container's address on that bridge, which no inspect of
+// the container tells. It is not valid if it has none, or the engine doesn't
+// say.
+func (in *inspector) gateway(ctx context.Context, f *facts) netip.Addr {
+	n, err := in.engine.NetworkInspect(ctx, gatewayNetwork, network.InspectOptions{})
+	if err != nil {
+		return netip.Addr{}
+	}
+	for id, e := range n.Containers {
+		// By the container's ID or by its namespace's, as the engine's version
+		// has it.
+		if id == f.id || f.sandbox != "" && (id == "gateway_"+shortID(f.sandbox) || e.Name == "gateway_"+shortID(f.sandbox)) {
+			p, _ := netip.ParsePrefix(e.IPv4Address)
+			return p.Addr()
+		}
+	}
+	return netip.Addr{}
 }
 
 // scope returns the scope of a network. Where the engine doesn't say, it is

@@ -142,10 +142,10 @@ func TestNetworks(t *testing.T) {
 func TestHome(t *testing.T) {
 	ip := netip.MustParseAddr
 	ls := []link{
-		{"eth0", []netip.Addr{ip("10.0.2.10"), ip("fd00::10")}},
-		{"eth1", []netip.Addr{ip("192.168.7.1"), ip("fd07::1")}},
-		{"docker0", []netip.Addr{ip("172.17.0.1")}},
-		{"br-0123456789ab", []netip.Addr{ip("172.18.0.1")}},
+		{name: "eth0", addrs: []netip.Addr{ip("10.0.2.10"), ip("fd00::10")}},
+		{name: "eth1", addrs: []netip.Addr{ip("192.168.7.1"), ip("fd07::1")}},
+		{name: "docker0", addrs: []netip.Addr{ip("172.17.0.1")}},
+		{name: "br-0123456789ab", addrs: []netip.Addr{ip("172.18.0.1")}},
 	}
 	b := bridges{
 		names:    map[string]bool{"docker0": true},

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
@@ -174,7 +175,7 @@ func TestCloneHasAll(t *testing.T) {
 		id: "aaaaaaaaaaaa", name: unique.Make(serviceName{app: "shop"}), node: unique.Make(home{name: "n0"}), value: []byte("{}"),
 		ports: []Port{{Container: 3000}}, bindings: [][]binding{{{port: 4000}}}, networks: make([]attachment, 1),
 		resource: &registry.InstanceResource{Name: "db"}, revision: 1, started: 2, namespaceSince: 3, priority: 4, weight: 5,
-		status: 1, health: 1, mode: 1, draining: true, serving: true, hidden: true, drained: true, preservedUntil: 6, seen: 7,
+		status: 1, health: 1, mode: 1, draining: true, serving: true, hidden: true, drained: true, guest: true, asksFrom: make([]netip.Addr, 1), preservedUntil: 6, seen: 7,
 	}
 	v := reflect.ValueOf(i).Elem()
 	for n := range v.NumField() {

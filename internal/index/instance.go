@@ -27,6 +27,8 @@ type Instance struct {
 	ports    []Port
 	bindings [][]binding
 	networks []attachment
+	// asksFrom are addresses by which it asks besides those on its networks.
+	asksFrom []netip.Addr
 	resource *registry.InstanceResource
 
 	revision int64
@@ -44,6 +46,9 @@ type Instance struct {
 	hidden         bool
 	// drained says that the instance's node is, see [registry.Drained].
 	drained bool
+	// guest says that the network namespace is another container's, which is
+	// who asks from there.
+	guest bool
 	// preservedUntil is until when the instance is preserved, in seconds since
 	// 1970; 0 if it is registered.
 	preservedUntil int64
@@ -123,6 +128,8 @@ func newInstance(r *registry.Instance, value []byte, revision int64) *Instance {
 		draining: r.Draining,
 		serving:  r.Serving(),
 		hidden:   r.Hidden,
+		guest:    r.NetworkOf != "",
+		asksFrom: r.AsksFrom,
 	}
 	if !r.Started.IsZero() {
 		i.started = r.Started.UnixNano()
@@ -178,13 +185,21 @@ func (i *Instance) clone() *Instance {
 		id: i.id, name: i.name, node: i.node, value: i.value, ports: i.ports, bindings: i.bindings, networks: i.networks,
 		resource: i.resource, revision: i.revision, started: i.started, namespaceSince: i.namespaceSince,
 		priority: i.priority, weight: i.weight, status: i.status, health: i.health, mode: i.mode,
-		draining: i.draining, serving: i.serving, hidden: i.hidden, drained: i.drained,
+		draining: i.draining, serving: i.serving, hidden: i.hidden, drained: i.drained, guest: i.guest, asksFrom: i.asksFrom,
 		preservedUntil: i.preservedUntil, seen: i.seen,
 	}
 }
 
 // isHidden reports whether DNS shows nothing of the instance, which may be nil.
 func (i *Instance) isHidden() bool { return i == nil || i.hidden }
+
+// Hidden reports whether nobody is told of the instance: it is a container that
+// only asks, and may have no service, nor an app.
+func (i *Instance) Hidden() bool { return i.hidden }
+
+// AsksFrom returns addresses by which the instance asks, besides those on its
+// networks. The caller must not change them.
+func (i *Instance) AsksFrom() []netip.Addr { return i.asksFrom }
 
 // Registered returns what the registry says of the instance, which is the
 // caller's. It is decoded anew each time: lookups don't need it.

@@ -209,6 +209,11 @@ func (i *Instance) Check() error {
 			return err
 		}
 	}
+	for _, a := range i.AsksFrom {
+		if err := CheckAddr("asksFrom", a); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

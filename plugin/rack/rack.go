@@ -46,6 +46,7 @@ type Rack struct {
 	// signed says that the dnssec plugin signs what we answer.
 	signed   bool
 	counters counters
+	clients  *clients
 }
 
 // zone is a zone of ours with the names in its SOA record.
@@ -95,7 +96,7 @@ func (r *Rack) ServeDNS(ctx context.Context, w dns.ResponseWriter, req *dns.Msg)
 	q := &query{
 		rack: r, w: w, req: req,
 		name: lower, relative: relative(lower, z.name), zone: z, base: r.base,
-		snapshot: snapshot, asker: snapshot.Asker(RemoteIP(w)),
+		snapshot: snapshot, asker: r.Client(snapshot, w),
 	}
 	if z.forward {
 		q.base = z.name

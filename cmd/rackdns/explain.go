@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rackdns/rackdns/internal/agent"
+	"github.com/rackdns/rackdns/internal/registry"
 	"github.com/rackdns/rackdns/internal/terminal"
 )
 
@@ -37,7 +38,17 @@ by --etcd and can't be read, that is said on standard error.`,
 			if err != nil {
 				return err
 			}
-			cfg.Logger = setUpLog()
+			rack := ""
+			if cmd.Flags().Changed("rack") {
+				// Else the one that the container says.
+				rack = reg.Rack
+			}
+			if rack != "" {
+				if err := registry.CheckLabel("--rack", rack); err != nil {
+					return usageError{err}
+				}
+			}
+			cfg.Logger, cfg.Rack = setUpLog(), rack
 			// Whoever asks should be told of the container, not of the host.
 			cfg.Alone = true
 			x, err := agent.Explain(cmd.Context(), cfg, args[0])

@@ -26,6 +26,9 @@ type existing struct {
 // run still bears the name that it had.
 func (d *decision) serviceOf() (s registry.SeenService, ok bool) {
 	i := d.instance
+	if d.notOurs {
+		return s, false
+	}
 	if i == nil {
 		switch d.refusal.Reason {
 		case ReasonNotRunning, ReasonNoNetwork, ReasonJoined:

@@ -91,9 +91,13 @@ type Agent struct {
 	ready   chan struct{}
 	waiting chan struct{}
 	// newPublisher is what tests replace.
-	newPublisher func(registry.Node) publisher
+	newPublisher func(registry.Node) (publisher, seenSink)
 	// keep keeps what the registry holds of the node; nil without a registry.
 	keep func(ctx context.Context)
+
+	// before returns what the registry has of the node's instances; nil without a
+	// registry.
+	before func(ctx context.Context) ([]*registry.Instance, error)
 
 	// Set once the engine is known, before anything else runs.
 	engineID  string
@@ -125,14 +129,18 @@ func New(cfg Config) (*Agent, error) {
 	a.cfg.Rack = cfg.Registry.Layout().Rack()
 	ours := a.inherits(a.boot, booted())
 	a.keep = func(ctx context.Context) { cfg.Registry.KeepNode(ctx, a.cfg.Node, ours, a.log) }
-	a.newPublisher = func(n registry.Node) publisher {
-		return registry.NewPublisher(cfg.Registry, registry.PublisherConfig{
+	a.before = func(ctx context.Context) ([]*registry.Instance, error) {
+		return cfg.Registry.InstancesOf(ctx, a.cfg.Node)
+	}
+	a.newPublisher = func(n registry.Node) (publisher, seenSink) {
+		pub := registry.NewPublisher(cfg.Registry, registry.PublisherConfig{
 			Node:     n,
 			Alone:    cfg.Alone,
 			TTL:      cfg.TTL,
 			Logger:   a.log,
 			OnCommit: a.committed,
 		})
+		return pub, registry.NewSeenKeeper(cfg.Registry, n.Node, pub.Inherit, a.log)
 	}
 	return a, nil
 }
@@ -227,11 +235,12 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err != nil || ctx.Err() != nil {
 		return err
 	}
-	pub := a.newPublisher(node)
+	pub, seen := a.newPublisher(node)
 	a.node.sink, a.node.last = pub, node
 	a.tracker = newTracker(a.queue, pub, a.log, a.cfg.DrainGrace)
-	a.tracker.ready = a.ready
+	a.tracker.ready, a.tracker.seen = a.ready, seen
 	a.tracker.networked = a.node.refreshSoon
+	a.recall(ctx)
 	a.inspector = newInspector(a.engine, a.cfg.ImageLabels, a.cfg.OnlyLabelled)
 	if a.runtimes, err = newRuntimeWatch(); err != nil {
 		a.log.Debug("kills are known when the engine tells of them, and not before", "error", err)
@@ -239,6 +248,16 @@ func (a *Agent) Run(ctx context.Context) error {
 
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return pub.Run(gctx) })
+	if seen != nil {
+		g.Go(func() error {
+			select {
+			case <-a.ready:
+				seen.Run(gctx)
+			case <-gctx.Done():
+			}
+			return nil
+		})
+	}
 	g.Go(func() error { a.follow(gctx); return nil })
 	g.Go(func() error { a.work(gctx); return nil })
 	g.Go(func() error { a.listen(gctx); return nil })
@@ -257,6 +276,25 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	a.log.Info("removed the node's names", "node", a.cfg.Node)
 	return nil
+}
+
+// recallWithin bounds the look at what the agent before this one has registered.
+const recallWithin = time.Second
+
+// recall takes over which containers were about to end when the agent before this
+// one did: the engine may have forgotten that it sent them their stop signal.
+func (a *Agent) recall(ctx context.Context) {
+	if a.before == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, recallWithin)
+	defer cancel()
+	all, err := a.before(ctx)
+	if err != nil {
+		// Whoever writes to the registry says so.
+		a.log.Debug("it is not known which containers were about to end before the agent started, but by the engine's events", "error", err)
+	}
+	a.tracker.recall(all)
 }
 
 // meet waits for the engine and returns what the registry should know of the

@@ -106,6 +106,8 @@ type decision struct {
 	// the container as one that asks. It is nil if it can't ask anybody.
 	hidden  *registry.Instance
 	refusal *Refusal
+	// notOurs says that another rack's agent registers the container, or none.
+	notOurs bool
 	choices []Choice
 	notes   []string
 	unnoted int

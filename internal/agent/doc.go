@@ -170,10 +170,14 @@
 //
 // # Draining
 //
-// A container that still runs at the end of its stop timeout and a grace of
-// two seconds has survived its stop signal, and serves again. The engine
-// tells nobody of a timeout given with `docker stop --time`: a container that
-// takes longer than its own should be created with --stop-timeout.
+// A container that was sent its stop signal is out until it ends, however long
+// that takes: the engine tells nobody of a timeout given with `docker stop
+// --time`. It serves again only on proof that it survived. That is, at the end of
+// its own stop timeout and a grace of two seconds, that its first process neither
+// catches nor blocks the signal, by /proc/<pid>/status (fate.go): it ignores it,
+// or does nothing about it, which is the same for the first process of a PID
+// namespace. Where this host's /proc doesn't show that, since the engine is on
+// another host or hides it, the container is out until it is started anew.
 //
 // # The node's address
 //

@@ -13,6 +13,7 @@ import (
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/events"
 	"github.com/docker/docker/api/types/filters"
+	"golang.org/x/sys/unix"
 
 	"github.com/rackdns/rackdns/internal/registry"
 )
@@ -31,6 +32,9 @@ type Explanation struct {
 	// Serving says whether DNS hands it out, NotServing why it doesn't.
 	Serving    bool   `json:"serving"`
 	NotServing string `json:"not_serving,omitempty"`
+	// Drained says that the node is, by an operator's word, which counts before
+	// all else; nil if it isn't, or if nobody looked. [Explain] doesn't.
+	Drained *registry.Drained `json:"drained,omitempty"`
 	// AsksAs is the app as whose container it asks, where it is not registered
 	// and is known all the same when it asks.
 	AsksAs string `json:"asks_as,omitempty"`
@@ -72,8 +76,8 @@ func Explain(ctx context.Context, cfg Config, nameOrID string) (Explanation, err
 	return d.explain(), nil
 }
 
-// stopped reports whether a container was sent its stop signal so short a time
-// ago that it may be about to end.
+// stopped reports whether a container was sent a signal that it is to end of, and
+// has not proven to survive it, as [tracker.draining] does.
 func stopped(ctx context.Context, e engine, f *facts, grace time.Duration) (bool, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -94,13 +98,14 @@ func stopped(ctx context.Context, e engine, f *facts, grace time.Duration) (bool
 	seen := entry{facts: f, kills: map[int]kill{}}
 	draining := func() bool {
 		last := seen.stopping()
-		return !last.at.IsZero() && now.Sub(last.at) < f.stopTimeout+grace
+		return !last.at.IsZero() && (now.Sub(last.at) < f.stopTimeout+grace || last.number == int(unix.SIGKILL) ||
+			fateOf(f, f.stopSignal) != surviving)
 	}
 	for {
 		select {
 		case m := <-messages:
 			if n, ok := parseSignal(m.Actor.Attributes["signal"]); ok {
-				seen.kills[n] = kill{at: eventTime(m)}
+				seen.kills[n] = kill{at: eventTime(m), number: n}
 			}
 		case <-timeout.C:
 			return draining(), nil
@@ -143,11 +148,18 @@ func notServing(i *registry.Instance) string {
 	case i.Status != registry.StatusRunning:
 		return "it is " + i.Status
 	case i.Draining:
-		return "it was sent its stop signal and is about to end"
+		return "it was sent its stop signal, and has not proven to survive that"
 	case i.Health == registry.HealthStarting:
 		return "its health check has not succeeded yet"
 	}
 	return "its health check says " + i.Health
+}
+
+// On takes in an operator's word on the node, nil if there is none.
+func (x *Explanation) On(d *registry.Drained) {
+	if x.Drained = d; d != nil && x.Instance != nil {
+		x.Serving, x.NotServing = false, fmt.Sprintf("its node %s is %s (rackdns node drain %[1]s --undo)", d.Node, d)
+	}
 }
 
 // String returns the explanation for people.

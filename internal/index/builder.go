@@ -24,6 +24,11 @@ type builder struct {
 	rack      pairs[string, *Resource]
 	addresses pairs[netip.Addr, *place]
 	nodes     map[string]*registry.Node
+	// drained are the nodes that are, by name. Like nodes it is replaced when it
+	// changes, since snapshots share it.
+	drained   map[string]*registry.Drained
+	seen      pairs[string, struct{}]
+	seenNames pairs[string, []seenApp]
 	namespaces
 	supplies
 	changes
@@ -100,6 +105,9 @@ func (b *builder) snapshot() *Snapshot {
 		rack:      b.rack,
 		addresses: b.addresses,
 		nodes:     b.nodes,
+		drained:   b.drained,
+		seen:      b.seen,
+		seenNames: b.seenNames,
 		clashes:   b.clashList(),
 		displaced: b.displaced,
 		serial:    b.offset + b.serial,
@@ -136,6 +144,7 @@ func (b *builder) swap(k registry.Key, old, is *Instance, revision int64) {
 		b.shows(revision)
 	}
 	if is != nil {
+		is.drained = b.drained[k.Owner] != nil
 		b.add(is)
 	}
 	if old != nil {

@@ -186,7 +186,7 @@ func (r *rules) evaluate(i *Instance, c *Client) evaluation {
 // endpoints returns the endpoints of an instance for a client, none if it
 // doesn't serve or can't be reached.
 func (r *rules) endpoints(all []Endpoint, i *Instance, c *Client) []Endpoint {
-	if !i.serving {
+	if !i.Serving() {
 		return all
 	}
 	e := r.evaluate(i, c)

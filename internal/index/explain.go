@@ -116,8 +116,8 @@ func (s *Snapshot) instanceLabel(name string, v *Service) (id, label string) {
 // verdict says of an instance what Lookup does with it.
 func (s *Snapshot) verdict(m *Match, i *Instance, c *Client) Verdict {
 	v := Verdict{Instance: i}
-	if !i.serving {
-		v.Why = "is " + i.stateInWords()
+	if !i.Serving() {
+		v.Why = "is " + s.stateInWords(i)
 		return v
 	}
 	e := s.rules.evaluate(i, c)
@@ -235,21 +235,26 @@ func (r *rules) limitedBy(i *Instance) string {
 }
 
 // State is one word for how the instance is: "running" if DNS may hand it out,
-// else Docker's status, "draining", or what the health check says.
+// else Docker's status, "drained" (its node is), "draining", or what the health
+// check says. It is the one notion of that, for all commands.
 func (i *Instance) State() string {
 	switch {
-	case i.serving:
+	case i.Serving():
 		return registry.StatusRunning
 	case i.Status() != registry.StatusRunning:
 		return cmp.Or(i.Status(), "in no known state")
+	case i.drained:
+		return "drained"
 	case i.Draining():
 		return "draining"
 	}
 	return i.Health()
 }
 
-func (i *Instance) stateInWords() string {
+func (s *Snapshot) stateInWords(i *Instance) string {
 	switch state := i.State(); state {
+	case "drained":
+		return fmt.Sprintf("on a node that is %s (rackdns node drain %s --undo)", s.Drained(i.Node()), i.Node())
 	case "draining":
 		return state + ": it was told to stop, or its process has ended"
 	case registry.HealthStarting:

@@ -45,6 +45,8 @@ type Instance struct {
 	draining       bool
 	serving        bool
 	hidden         bool
+	// drained says that the instance's node is, see [registry.Drained].
+	drained bool
 	// guest says that the network namespace is another container's, which is
 	// who asks from there.
 	guest bool
@@ -179,6 +181,17 @@ func (i *Instance) looksLike(o *Instance) bool {
 		slices.EqualFunc(i.bindings, o.bindings, slices.Equal[[]binding])
 }
 
+// clone returns the instance as another one, which the builder may change.
+func (i *Instance) clone() *Instance {
+	return &Instance{
+		id: i.id, name: i.name, node: i.node, value: i.value, ports: i.ports, bindings: i.bindings, networks: i.networks,
+		resource: i.resource, revision: i.revision, started: i.started, namespaceSince: i.namespaceSince,
+		priority: i.priority, weight: i.weight, answers: i.answers, status: i.status, health: i.health, mode: i.mode,
+		draining: i.draining, serving: i.serving, hidden: i.hidden, drained: i.drained, guest: i.guest, asksFrom: i.asksFrom,
+		preservedUntil: i.preservedUntil, seen: i.seen,
+	}
+}
+
 // isHidden reports whether DNS shows nothing of the instance, which may be nil.
 func (i *Instance) isHidden() bool { return i == nil || i.hidden }
 
@@ -249,7 +262,7 @@ func (i *Instance) Health() string {
 func (i *Instance) Draining() bool { return i.draining }
 
 // Serving reports whether DNS may hand out the instance.
-func (i *Instance) Serving() bool { return i.serving }
+func (i *Instance) Serving() bool { return i.serving && !i.drained }
 
 // Started returns when the instance started, in UTC.
 func (i *Instance) Started() time.Time {

@@ -22,6 +22,11 @@ type Snapshot struct {
 	rack      pairs[string, *Resource]
 	addresses pairs[netip.Addr, *place]
 	nodes     map[string]*registry.Node
+	drained   map[string]*registry.Drained
+	// seen are the services that were seen, as <service>.<app>, seenNames the
+	// apps of these by their names and namespaces.
+	seen      pairs[string, struct{}]
+	seenNames pairs[string, []seenApp]
 	clashes   []Clash
 	// displaced are the apps whose own name another app holds, and which.
 	displaced map[string]string
@@ -157,6 +162,14 @@ func (s *Snapshot) MatchResource(r *Resource, c *Client) Match {
 // within a label stand for dashes, as they do where names are registered.
 func (s *Snapshot) Lookup(name string, c *Client) Match {
 	name = registry.FoldName(name)
+	m := s.lookup(name, c)
+	if m.Kind == None && s.seenNames.size > 0 {
+		return s.lookupSeen(name, c)
+	}
+	return m
+}
+
+func (s *Snapshot) lookup(name string, c *Client) Match {
 	if s.displaced != nil {
 		if m, ok := s.lookupHeld(name, c); ok {
 			return m
@@ -285,6 +298,18 @@ func (s *Snapshot) HasAgent() bool {
 // Nodes returns the nodes by name. The caller must not change the map.
 func (s *Snapshot) Nodes() map[string]*registry.Node { return s.nodes }
 
+// Drained returns the operator's word that a node is drained, nil if it isn't.
+func (s *Snapshot) Drained(node string) *registry.Drained {
+	if d := s.drained[node]; d != nil {
+		return d
+	}
+	if n := s.nodes[node]; n != nil && n.Draining {
+		// As older versions say it.
+		return &registry.Drained{Node: node}
+	}
+	return nil
+}
+
 // Clashes returns the namespaces that several apps claim, by name.
 func (s *Snapshot) Clashes() []Clash { return s.clashes }
 
@@ -298,7 +323,7 @@ func (s *Snapshot) Reverse(ip netip.Addr) []*Instance {
 	}
 	var all []*Instance
 	for _, i := range p.value.instances {
-		if i.serving && !slices.Contains(i.asksFrom, ip) {
+		if i.Serving() && !slices.Contains(i.asksFrom, ip) {
 			all = append(all, i)
 		}
 	}

@@ -172,8 +172,7 @@ type Node struct {
 	Unproxied bool      `json:"unproxied,omitempty"`
 	Version   string    `json:"version"`
 	Started   time.Time `json:"started"`
-	// Draining says that the node was told to hand over: its agent registers
-	// nothing until it is told otherwise or has been away for a lease.
+	// Draining is how older versions say that the node is [Drained].
 	Draining bool `json:"draining"`
 	// Listed says that the agent has written all that runs on the node since
 	// it put this key there: what is missing then doesn't run.

@@ -135,6 +135,9 @@ func (r *Result) describe(x *index.Explanation) {
 	}
 	if len(r.Instances) == 0 && r.Host == nil && r.Remark == "" {
 		r.Remark = "no instance is registered"
+		if v := x.Service; v != nil && v.Declared() == nil {
+			r.Remark += "; there was one within the last hour, so the name is still the rack's (NODATA)"
+		}
 	}
 }
 

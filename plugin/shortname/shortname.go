@@ -106,7 +106,7 @@ func (s *Shortname) standsFor(snapshot *index.Snapshot, client func() *index.Cli
 		// There are names below it, so it exists (RFC 8020), and others would deny
 		// all of them with it.
 	}
-	if s.isNamespace(last) && snapshot.App(last) != nil {
+	if s.isNamespace(last) && snapshot.Known(last) {
 		return folded, false
 	}
 	return "", false

@@ -182,6 +182,8 @@ func (r *rules) words(i *Instance, why reach.Rule) string {
 		return fmt.Sprintf("is limited to what it publishes (%s), which is nothing", r.limitedBy(i))
 	case reach.LimitedToContainer:
 		return fmt.Sprintf("is limited to its own address (%s) and has none", r.limitedBy(i))
+	case reach.OtherFamily:
+		return "is published at addresses of an IP family that the client's networks don't have"
 	case reach.Confined:
 		return "can't be reached by the client, whose networks are internal and other ones"
 	case reach.Filtered:

@@ -14,6 +14,8 @@ const (
 	NotPublished Rule = iota
 	// NoFamily: there is an address, but not of this IP family.
 	NoFamily
+	// OtherFamily: the client has no address of this IP family.
+	OtherFamily
 	// Confined: the client is on internal networks only, and not on this one.
 	Confined
 	// Filtered: the engine drops what comes from another of its networks.
@@ -104,6 +106,12 @@ type evaluation struct {
 }
 
 func (e *evaluation) port(p *Port, four bool) Endpoint {
+	if !e.client.speaks(four) {
+		if slices.ContainsFunc(p.Published, func(a netip.AddrPort) bool { return a.Addr().Is4() == four }) {
+			return Endpoint{Rule: OtherFamily}
+		}
+		return Endpoint{Rule: NotPublished}
+	}
 	if e.limit != HostOnly {
 		if x, ok := e.shared(p, four); ok {
 			return x

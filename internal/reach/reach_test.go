@@ -186,6 +186,11 @@ func TestEvaluate(t *testing.T) {
 		{"internal client, routable", "in n1-inner", n1, Instance{Node: n1, Attachments: []Attachment{on("n1-bridge", "172.17.0.2")}, Ports: []Port{port(80)}}, Options{Routable: []string{"bridge"}}, ""},
 		{"internal and another network", "in n1-inner n1-blue", n1, Instance{Node: n1, Attachments: []Attachment{on("n1-bridge", "172.17.0.2")}, Ports: []Port{port(80, "192.0.2.2:8080")}}, Options{}, "192.0.2.2 8080"},
 
+		{"no IPv6 on the client's network", "in n1-inner n1-bridge", n1, Instance{Node: n1, Attachments: []Attachment{on("n1-blue", "172.18.0.2")}, Ports: published}, Options{}, "192.0.2.2 8080"},
+		{"IPv6 on one of them", "in n1-blue n1-bridge", n1, Instance{Node: n1, Attachments: []Attachment{on("n1-inner", "172.19.0.2")}, Ports: published}, Options{}, "192.0.2.2|fd00::2 8080"},
+		{"published by the other family alone", "in n1-bridge", n1, Instance{Node: n1, Attachments: []Attachment{on("n1-blue", "172.18.0.2")}, Ports: []Port{port(80, "[fd00::2]:8080")}}, Options{}, ""},
+		{"nothing known of a network", "in elsewhere", n1, Instance{Node: n1, Attachments: []Attachment{on("n1-blue", "172.18.0.2")}, Ports: published}, Options{}, "192.0.2.2|fd00::2 8080"},
+
 		{"macvlan, its host", "self", n1, Instance{Node: n1, Attachments: []Attachment{on("n1-lan", "192.0.2.77")}, Ports: []Port{port(80)}}, Options{}, ""},
 		{"macvlan, the LAN", "from 192.0.2.50", n1, Instance{Node: n1, Attachments: []Attachment{on("n1-lan", "192.0.2.77")}, Ports: []Port{port(80)}}, Options{}, "192.0.2.77 80"},
 		{"macvlan, another host", "self", n2, Instance{Node: n1, Attachments: []Attachment{on("n1-lan", "192.0.2.77")}, Ports: []Port{port(80)}}, Options{}, "192.0.2.77 80"},

@@ -14,8 +14,8 @@ var (
 )
 
 // The rules meet what is drawn at random. Every endpoint of every instance is
-// dialled from everywhere.
-func (s *site) testDraw(t *testing.T) {
+// dialled from everywhere, and everybody asks for it by name.
+func (s *site) testDraw(t *testing.T, rack *Rack) {
 	first := *seed
 	if first == 0 {
 		first = uint64(time.Now().UnixNano()) % 100_000
@@ -42,6 +42,8 @@ func (s *site) testDraw(t *testing.T) {
 					reachable++
 				}
 			}
+			rack.Settle(t)
+			s.judge(t, rack, scene)
 			t.Logf("%d facts, %d reachable, %d beyond the rules", len(scene.Facts), reachable, unsaid)
 			if said < 4*unsaid || reachable == 0 || reachable == len(scene.Facts) {
 				t.Errorf("the rules say something of %d facts, and nothing of %d; %d are reachable", said, unsaid, reachable)

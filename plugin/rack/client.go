@@ -19,9 +19,11 @@ import (
 
 const (
 	// containerWait is how long a question may wait for whoever asks to become
-	// known: the engine's event, an inspect and a write to the registry take a
-	// tenth of that, ten times that of a busy host all of it.
+	// known, if nothing else does: the engine's event, an inspect and a write to
+	// the registry take a tenth of that. While fifty containers start at once, one
+	// after the other becomes known, and a question may wait for its turn.
 	containerWait = 250 * time.Millisecond
+	busyWait      = time.Second
 	// maxWaiting is how many questions wait at once. Others aren't worse off
 	// than they were without waiting.
 	maxWaiting = 1000
@@ -74,13 +76,23 @@ func (r *Rack) AwaitContainer(ctx context.Context, s *index.Snapshot, w dns.Resp
 	default:
 		return s, c, false
 	}
-	ctx, cancel := context.WithTimeout(ctx, containerWait)
+	ctx, cancel := context.WithTimeout(ctx, busyWait)
 	defer cancel()
-	for c.Kind() == reach.OnNetwork && ctx.Err() == nil {
-		s, _ = r.index.Await(ctx, s.Index())
+	for c.Kind() == reach.OnNetwork {
+		next, err := r.awaitChange(ctx, s)
+		if err != nil {
+			return s, c, false
+		}
+		s = next
 		c = r.Client(s, w)
 	}
-	return s, c, c.Kind() != reach.OnNetwork
+	return s, c, true
+}
+
+func (r *Rack) awaitChange(ctx context.Context, s *index.Snapshot) (*index.Snapshot, error) {
+	ctx, cancel := context.WithTimeout(ctx, containerWait)
+	defer cancel()
+	return r.index.Await(ctx, s.Index())
 }
 
 // localAddrs are the addresses of this host's, or of the network namespace that

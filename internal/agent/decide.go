@@ -97,9 +97,9 @@ type decision struct {
 	// the container as one that asks. It is nil if it can't ask anybody.
 	hidden  *registry.Instance
 	refusal *Refusal
-	choices  []Choice
-	notes    []string
-	unnoted  int
+	choices []Choice
+	notes   []string
+	unnoted int
 }
 
 // decide says what a container should look like in the registry. It looks at

@@ -118,7 +118,11 @@ func (d *decision) bind(ports []registry.Port) {
 	case owner.mode == modeHost:
 		// Whatever the container listens on, it listens on the node itself.
 		for n := range ports {
-			ports[n].Bindings = []registry.Binding{{IP: d.home.addr, Port: ports[n].Container}}
+			for _, ip := range []netip.Addr{d.home.addr, d.home.other} {
+				if ip.IsValid() {
+					ports[n].Bindings = append(ports[n].Bindings, registry.Binding{IP: ip, Port: ports[n].Container})
+				}
+			}
 		}
 		return
 	}

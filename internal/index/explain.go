@@ -188,6 +188,8 @@ func (r *rules) words(i *Instance, why reach.Rule) string {
 		return "can't be reached by the client, whose networks are internal and other ones"
 	case reach.Filtered:
 		return "is on another network of the client's node, whose engine lets nothing through between its networks (userland-proxy: false)"
+	case reach.NoIPv6Filter:
+		return "is published by IPv6, where its engine leads nobody without docker-proxy (userland-proxy: false)"
 	case reach.OneWay:
 		return "is published by UDP on another network of the client's node, from where replies come from another address"
 	case reach.ElsewhereOnly:

@@ -20,6 +20,9 @@ const (
 	Confined
 	// Filtered: the engine drops what comes from another of its networks.
 	Filtered
+	// NoIPv6Filter: the engine leads to published ports by the packet filter
+	// alone, and to IPv6 addresses by none.
+	NoIPv6Filter
 	// OneWay: a datagram would come back from another address than it was sent
 	// to.
 	OneWay
@@ -200,6 +203,10 @@ func (e *evaluation) rank(p *Port, a netip.Addr) (int, Rule) {
 	if c.confined() && (!c.on(node) || len(e.instance.Attachments) > 0) {
 		// What has the network of its own node is reached all the same.
 		return -1, Confined
+	}
+	if node != nil && node.Unproxied && a.Is6() && len(e.instance.Attachments) > 0 {
+		// Engines before 27 have it only on request (ip6tables), and none tells.
+		return -1, NoIPv6Filter
 	}
 	own := node == nil || node.own(a)
 	if node != nil && node.hostOnly(a) {

@@ -317,7 +317,9 @@ func (s *site) judge(t *testing.T, rack *Rack, scene *Scene) {
 			switch {
 			case i < 0:
 				t.Errorf("%s is told that port %d/%s of %s on %v is at %s, which is none of its endpoints", describe(q.client), q.port, q.proto, q.of, q.of.Spec.Networks, at)
-			case facts[i].Reachable:
+			case facts[i].Reachable, s.Reach(q.client, facts[i].Endpoint).Reachable:
+				// Later than the fact, and no earlier than it was told: an IPv6
+				// address is nobody's for a second (RFC 4862).
 				good++
 			case rules{s}.expects(q.client, facts[i].Endpoint) == unknown || s.noRoute(facts[i]):
 				open++
@@ -357,8 +359,8 @@ func (s *site) onLAN(a netip.Addr) bool { return rules{s}.onLAN(a) }
 func (s *site) beyond(f Fact) bool {
 	sameNode := f.Client.Node == f.Instance.Node
 	switch {
-	case f.At.Addr().IsLoopback() && !isHost(f.Client):
-		return true // its own, and not the instance's by that name
+	case f.At.Addr().IsLoopback():
+		return true // nobody is told such an address
 	case sameNode && f.Proto == "udp" && f.Via == ViaPublished && !isHost(f.Client):
 		return true // by docker-proxy, only at some addresses
 	case sameNode && (rules{s}).onMACVLAN(f.Client):

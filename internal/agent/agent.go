@@ -64,6 +64,11 @@ type Config struct {
 	// ImageLabels has the labels and variables of images count like those of
 	// containers. Without it they do for ports, health and tags alone.
 	ImageLabels bool
+	// OnlyLabelled leaves out containers without a label of rackdns.
+	OnlyLabelled bool
+	// Rack is the agent's rack; that of Registry, if there is one. An empty one
+	// is every container's.
+	Rack string
 	// Workers is how many containers are looked at at once.
 	Workers int
 	Logger  *slog.Logger
@@ -117,6 +122,7 @@ func New(cfg Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.cfg.Rack = cfg.Registry.Layout().Rack()
 	ours := a.inherits(a.boot, booted())
 	a.keep = func(ctx context.Context) { cfg.Registry.KeepNode(ctx, a.cfg.Node, ours, a.log) }
 	a.newPublisher = func(n registry.Node) publisher {
@@ -226,7 +232,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.tracker = newTracker(a.queue, pub, a.log, a.cfg.DrainGrace)
 	a.tracker.ready = a.ready
 	a.tracker.networked = a.node.refreshSoon
-	a.inspector = newInspector(a.engine, a.cfg.ImageLabels)
+	a.inspector = newInspector(a.engine, a.cfg.ImageLabels, a.cfg.OnlyLabelled)
 	if a.runtimes, err = newRuntimeWatch(); err != nil {
 		a.log.Debug("kills are known when the engine tells of them, and not before", "error", err)
 	}
@@ -373,7 +379,7 @@ func (a *Agent) decide(ctx context.Context, id string) (d *decision, err error) 
 	if err != nil {
 		return nil, err
 	}
-	return decide(f, a.home), nil
+	return a.judge(f), nil
 }
 
 // retryAfter returns how long to leave a container alone that could not be

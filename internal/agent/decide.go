@@ -29,17 +29,24 @@ const (
 	ReasonNotRunning  Reason = "not-running"
 	ReasonInspect     Reason = "inspect"
 	ReasonImage       Reason = "image"
+	ReasonRack        Reason = "rack"
+	ReasonUnlabelled  Reason = "unlabelled"
 )
 
 // reasons are all of them but ReasonNotRunning, which is no news.
 var reasons = []Reason{
 	ReasonIgnored, ReasonOneOff, ReasonProcessType, ReasonName, ReasonNoNetwork,
 	ReasonJoined, ReasonTooLarge, ReasonInvalid, ReasonInspect, ReasonImage,
+	ReasonRack, ReasonUnlabelled,
 }
 
 // meant reports whether somebody wants it so, as opposed to a mistake.
 func (r Reason) meant() bool {
-	return r == ReasonIgnored || r == ReasonOneOff || r == ReasonProcessType || r == ReasonNotRunning
+	switch r {
+	case ReasonIgnored, ReasonOneOff, ReasonProcessType, ReasonNotRunning, ReasonRack, ReasonUnlabelled:
+		return true
+	}
+	return false
 }
 
 // Refusal is a container that is not registered, and why.
@@ -126,6 +133,10 @@ func decideInstance(f *facts, h home) *decision {
 		return d
 	}
 	for _, source := range f.disowned {
+		if f.copied {
+			d.note("%s: comes from the image, which was made of a container of rackdns's (docker commit), and never counts", source)
+			continue
+		}
 		d.note("%s: comes from the image, or says just what the image says, and doesn't count; see --image-labels", source)
 	}
 	if d.leftOut() {

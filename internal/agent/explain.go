@@ -55,14 +55,14 @@ func Explain(ctx context.Context, cfg Config, nameOrID string) (Explanation, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	f, err := newInspector(e, cfg.ImageLabels).inspect(ctx, nameOrID)
+	f, err := newInspector(e, cfg.ImageLabels, cfg.OnlyLabelled).inspect(ctx, nameOrID)
 	switch {
 	case cerrdefs.IsNotFound(err):
 		return Explanation{}, fmt.Errorf("container %s: there is none of that name or ID on this engine; `docker ps -a` lists them", registry.Quote(nameOrID))
 	case err != nil:
 		return Explanation{}, fmt.Errorf("container %s: %w", registry.Quote(nameOrID), err)
 	}
-	d := decide(f, a.home)
+	d := a.judge(f)
 	if d.instance != nil {
 		d.instance.Draining, err = stopped(ctx, e, f, a.cfg.DrainGrace)
 		if err != nil {

@@ -40,10 +40,12 @@ type facts struct {
 	env map[string]string
 	// disowned are labels and variables that are not in these, since they come
 	// from the image; fromImage are those that come from it and are, as far as
-	// that matters. imageGone says that this can't be told.
+	// that matters. imageGone says that this can't be told, copied that the image
+	// was made of a container that rackdns had made.
 	disowned    []string
 	fromImage   map[string]bool
 	imageGone   bool
+	copied      bool
 	stopSignal  int
 	stopTimeout time.Duration
 	// pid is the container's first process, in the engine's PID namespace, and

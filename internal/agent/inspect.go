@@ -42,20 +42,21 @@ const maxJoined = 4
 type inspector struct {
 	engine looker
 	images images
-	// imageLabels says that all labels of images count.
-	imageLabels bool
+	// imageLabels says that all labels of images count, onlyLabelled that
+	// containers without a label of ours are of no interest.
+	imageLabels, onlyLabelled bool
 
 	mu sync.Mutex
 	// scopes caches the scope of networks by their ID; it never changes.
 	scopes map[string]string
 }
 
-func newInspector(e looker, imageLabels bool) *inspector {
+func newInspector(e looker, imageLabels, onlyLabelled bool) *inspector {
 	return &inspector{
 		engine:      e,
 		images:      images{engine: e, known: map[string]*imageConfig{}},
-		imageLabels: imageLabels,
-		scopes:      map[string]string{},
+		imageLabels: imageLabels, onlyLabelled: onlyLabelled,
+		scopes: map[string]string{},
 	}
 }
 
@@ -63,8 +64,11 @@ func newInspector(e looker, imageLabels bool) *inspector {
 // whose network it shares.
 func (in *inspector) inspect(ctx context.Context, ref string) (*facts, error) {
 	f, err := in.follow(ctx, ref, maxJoined)
-	if err != nil || !f.running() || !f.inherits(in.imageLabels) {
+	if err != nil || !f.running() {
 		return f, err
+	}
+	if matters := f.inherits(in.imageLabels) || in.onlyLabelled && f.isLabelled(); !matters {
+		return f, nil
 	}
 	c, err := in.images.get(ctx, f.imageID)
 	if err != nil {

@@ -308,3 +308,9 @@ func (r *Rack) Resolved(t *testing.T, h *Host, from netip.Addr, c *Container, pr
 	slices.SortFunc(told, netip.AddrPort.Compare)
 	return told, why
 }
+
+// Explained is what `rackdns explain` says of a container on its host.
+func (r *Rack) Explained(t *testing.T, c *Container) string {
+	t.Helper()
+	return c.Node.netns.run(t, r.program, "explain", c.ID, "--node", c.Node.Name, "--docker", c.Node.Engine.Host())
+}

@@ -155,11 +155,31 @@ func (s *site) testTold(t *testing.T, rack *Rack) {
 		{"from an internal network", []string{"alpha/mate", "alpha/deeper"}, "alpha/web 80/tcp", nil, false},
 		{"from an internal network the node itself", []string{"alpha/mate"}, "alpha/inhost 3000/tcp", []string{"192.0.2.2:3000"}, false},
 	})
+	t.Run("explain", func(t *testing.T) { s.testExplain(t, rack) })
 	t.Run("an endpoint only where there is a port", func(t *testing.T) { s.testNoPort(t, rack, made[5]) })
 	t.Run("an asker not known yet", func(t *testing.T) { s.testUnknown(t, rack) })
 	t.Run("two containers in one namespace", func(t *testing.T) { s.testNamespaceOwner(t, rack) })
 	t.Run("an asker hidden by a proxy", func(t *testing.T) { s.testHidden(t, rack) })
 	t.Run("macvlan", func(t *testing.T) { s.testToldMACVLAN(t, rack) })
+}
+
+// What explain says of a container is what DNS does.
+func (s *site) testExplain(t *testing.T, rack *Rack) {
+	for _, r := range []struct{ of, line string }{
+		{"alpha/web", "port 80/tcp 192.0.2.2:8080 from anywhere"},
+		{"alpha/web", "port 80/tcp [fd00:2::2]:8080 from anywhere"},
+		{"alpha/web", "port 81/tcp 172.17.0.1:9001 from this host and its containers"},
+		{"beta/web", "port 81/tcp 172.17.0.1:9001 from this host"},
+		{"alpha/few", "port 81/tcp 100.64.0.7:9010 from anywhere"},
+		{"alpha/untold", "it asks as a container of app default"},
+		{"alpha/bare", "no port A and AAAA only, no SRV: EXPOSE one, or label it rackdns.port.<n>"},
+	} {
+		c := s.client(t, r.of).Container
+		text := rack.Explained(t, c)
+		if !slices.ContainsFunc(strings.Split(text, "\n"), func(l string) bool { return strings.Join(strings.Fields(l), " ") == r.line }) {
+			t.Errorf("explain %s has no line %q:\n%s", c, r.line, text)
+		}
+	}
 }
 
 // One on the host's network without a port has addresses, and no SRV record.
@@ -350,6 +370,11 @@ func (s *site) judge(t *testing.T, rack *Rack, scene *Scene) {
 // know whether they have a route: all but the node's first ones.
 func (s *site) noRoute(f Fact) bool {
 	a := f.At.Addr()
+	if (rules{s}).onMACVLAN(f.Client) {
+		// The server that it asks takes it for a neighbour, and not for one whose
+		// own host is out of its reach, nor for one without IPv6.
+		return f.Client.Node == f.Instance.Node || a.Is6() && !hasIPv6(f.Client)
+	}
 	return f.Client.Node != f.Instance.Node && (!s.onLAN(a) || f.Client == &s.backhand.Client)
 }
 
@@ -365,6 +390,8 @@ func (s *site) beyond(f Fact) bool {
 		return true // by docker-proxy, only at some addresses
 	case sameNode && (rules{s}).onMACVLAN(f.Client):
 		return true // it asks another host, which doesn't know it
+	case f.Via == ViaContainer && (rules{s}).driver(f.Instance.Node, f.Network) == "macvlan" && (f.Client.Container != nil || f.Client == &s.outsider.Client):
+		return true // whether a router leads there, only `routable` can say
 	}
 	return false
 }

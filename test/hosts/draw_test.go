@@ -16,6 +16,7 @@ var (
 // The rules meet what is drawn at random. Every endpoint of every instance is
 // dialled from everywhere, and everybody asks for it by name.
 func (s *site) testDraw(t *testing.T, rack *Rack) {
+	t.Helper()
 	first := *seed
 	if first == 0 {
 		first = uint64(time.Now().UnixNano()) % 100_000

@@ -1,6 +1,7 @@
 package hosts
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -100,6 +101,7 @@ const whoamiPort = 1153 + 1
 
 // What clients are told, by a real rack: rows of what reports had wrong.
 func (s *site) testTold(t *testing.T, rack *Rack) {
+	t.Helper()
 	for _, h := range s.hosts {
 		h.Whoami(t, whoamiPort)
 	}
@@ -165,6 +167,7 @@ func (s *site) testTold(t *testing.T, rack *Rack) {
 
 // What explain says of a container is what DNS does.
 func (s *site) testExplain(t *testing.T, rack *Rack) {
+	t.Helper()
 	for _, r := range []struct{ of, line string }{
 		{"alpha/web", "port 80/tcp 192.0.2.2:8080 from anywhere"},
 		{"alpha/web", "port 80/tcp [fd00:2::2]:8080 from anywhere"},
@@ -216,12 +219,15 @@ func (s *site) testUnknown(t *testing.T, rack *Rack) {
 	resume(t, agent)
 	soon(t, "the container is known", func() error {
 		rrs, err := c.Resolve("udp", lanServer(s.alpha), "web.", dns.TypeA)
+		if err == nil {
+			err = errors.New("not the one on its host")
+		}
 		for _, rr := range rrs {
 			if a, _ := addressOf(rr); a.String() == "172.20.0.9" {
 				return nil
 			}
 		}
-		return fmt.Errorf("told %v, %v", rrs, err)
+		return fmt.Errorf("told %v: %w", rrs, err)
 	})
 }
 
@@ -370,10 +376,10 @@ func (s *site) judge(t *testing.T, rack *Rack, scene *Scene) {
 // know whether they have a route: all but the node's first ones.
 func (s *site) noRoute(f Fact) bool {
 	a := f.At.Addr()
-	if (rules{s}).onMACVLAN(f.Client) {
+	if (rules{s}).onMACVLAN(f.Client) && (f.Client.Node == f.Instance.Node || a.Is6() && !hasIPv6(f.Client)) {
 		// The server that it asks takes it for a neighbour, and not for one whose
 		// own host is out of its reach, nor for one without IPv6.
-		return f.Client.Node == f.Instance.Node || a.Is6() && !hasIPv6(f.Client)
+		return true
 	}
 	return f.Client.Node != f.Instance.Node && (!s.onLAN(a) || f.Client == &s.backhand.Client)
 }

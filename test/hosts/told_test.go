@@ -187,6 +187,7 @@ func (s *site) testExplain(t *testing.T, rack *Rack) {
 
 // One on the host's network without a port has addresses, and no SRV record.
 func (s *site) testNoPort(t *testing.T, rack *Rack, bare *Container) {
+	t.Helper()
 	name := rack.service(bare)
 	for kind, want := range map[uint16]string{dns.TypeA: "192.0.2.2", dns.TypeAAAA: "fd00:2::2", dns.TypeSRV: ""} {
 		rrs, err := s.stranger.Resolve("udp", lanServer(s.alpha), name, kind)
@@ -204,6 +205,7 @@ func (s *site) testNoPort(t *testing.T, rack *Rack, bare *Container) {
 // A container of which the agent hasn't told yet is told what its network
 // reaches; a bare name waits for it, and nobody denies it meanwhile.
 func (s *site) testUnknown(t *testing.T, rack *Rack) {
+	t.Helper()
 	agent := rack.Agents[s.alpha]
 	pause(t, agent)
 	c := s.alpha.Run(t, Spec{Name: "first", Networks: []string{"app"}})
@@ -233,6 +235,7 @@ func (s *site) testUnknown(t *testing.T, rack *Rack) {
 
 // The bare names of two in one namespace are those of its owner's app.
 func (s *site) testNamespaceOwner(t *testing.T, rack *Rack) {
+	t.Helper()
 	of := func(app, name string) map[string]string {
 		return map[string]string{"rackdns.app": app, "rackdns.service": name}
 	}
@@ -260,6 +263,7 @@ func (s *site) testNamespaceOwner(t *testing.T, rack *Rack) {
 // A server in a container sees docker-proxy. Its clients are told what anybody
 // on the host reaches, and the log says why that is less.
 func (s *site) testHidden(t *testing.T, rack *Rack) {
+	t.Helper()
 	publish := fmt.Sprintf("%d:%d", whoamiPort+1, rackPort)
 	c := s.alpha.Run(t, Spec{Name: "dnsbehind", Networks: []string{"app"}, Publish: []string{publish, publish + "/udp"}})
 	p := rack.Serve(t, s.alpha, &c.Client)
@@ -281,6 +285,7 @@ func (s *site) testHidden(t *testing.T, rack *Rack) {
 
 // A macvlan's container is told to its LAN, and not to its own host.
 func (s *site) testToldMACVLAN(t *testing.T, rack *Rack) {
+	t.Helper()
 	s.need(t, "macvlan")
 	s.alpha.Network(t, NetworkSpec{
 		Name: "toldlan", Driver: "macvlan", Parent: "eth0",

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/rackdns/rackdns/internal/registry"
 )
@@ -17,6 +18,31 @@ func oneWord(what string) cobra.PositionalArgs {
 		return notURL(what, args[0])
 	}
 }
+
+// folded has the first n arguments, which are names, be as they are registered:
+// who has a service order_db in Compose asks for it by that name.
+func folded(n int, args cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, all []string) error {
+		// What is checked here is what the command then gets.
+		for i := range all[:min(n, len(all))] {
+			all[i] = registry.FoldName(all[i])
+		}
+		return args(cmd, all)
+	}
+}
+
+// nameFlag adds a flag that takes a name, and has it as it is registered.
+func nameFlag(flags *pflag.FlagSet, to *string, name, fallback, usage string) {
+	*to = fallback
+	flags.Var((*nameValue)(to), name, usage)
+}
+
+// nameValue is the value of such a flag.
+type nameValue string
+
+func (v *nameValue) Set(s string) error { *v = nameValue(registry.FoldName(s)); return nil }
+func (v *nameValue) String() string     { return string(*v) }
+func (v *nameValue) Type() string       { return "string" }
 
 // noSubcommand is for a command that only has others below it.
 func noSubcommand(cmd *cobra.Command, args []string) error {

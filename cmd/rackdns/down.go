@@ -24,7 +24,7 @@ type appFlags struct {
 func (f *appFlags) add(flags *pflag.FlagSet) {
 	f.registry.add(flags)
 	flags.StringVar(&f.docker, "docker", "", "address of the Docker Engine (default as for the docker command)")
-	flags.StringVarP(&f.app, "app", "a", "", "name of the app, whichever directory it was brought up from (default that of the manifest's directory)")
+	flags.VarP((*nameValue)(&f.app), "app", "a", "name of the app, whichever directory it was brought up from (default that of the manifest's directory)")
 	flags.StringVarP(&f.file, "file", "f", defaultManifest, "the app's manifest")
 }
 

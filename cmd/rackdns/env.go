@@ -91,12 +91,12 @@ steer it shows as a question mark.`,
 		Example: `  rackdns env -f convox.yml shop worker
   eval "$(rackdns env shop worker --format shell)"
   rackdns env shop worker --format docker > worker.env && docker run --env-file worker.env example/worker`,
-		Args: func(cmd *cobra.Command, args []string) error {
+		Args: folded(2, func(cmd *cobra.Command, args []string) error {
 			if len(args) != 2 || args[0] == "" || args[1] == "" {
 				return usagef("%s takes an app and one of its services; see %[1]s --help", cmd.CommandPath())
 			}
 			return nil
-		},
+		}),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			in, err := f.input(cmd, args[0], args[1])
 			if err != nil {

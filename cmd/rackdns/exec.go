@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rackdns/rackdns/internal/env"
+	"github.com/rackdns/rackdns/internal/registry"
 )
 
 // execution is one call of rackdns exec.
@@ -68,8 +69,8 @@ As a container's entrypoint it needs nothing in the image but itself:
 	// What follows the command is the command's.
 	cmd.Flags().SetInterspersed(false)
 	x.add(cmd)
-	cmd.Flags().StringVar(&x.app, "app", "", "the app (default $APP)")
-	cmd.Flags().StringVar(&x.service, "service", "", "the service (default $SERVICE)")
+	nameFlag(cmd.Flags(), &x.app, "app", "", "the app (default $APP)")
+	nameFlag(cmd.Flags(), &x.service, "service", "", "the service (default $SERVICE)")
 	cmd.Flags().DurationVar(&x.wait, "wait", 30*time.Second, "how long to wait for the services and resources that are needed")
 	return cmd
 }
@@ -120,7 +121,7 @@ func (x *execution) defaults(cmd *cobra.Command) {
 	if rack := x.own["RACK"]; rack != "" && (x.Rack == "" || !cmd.Flags().Changed("rack")) {
 		x.Rack = rack
 	}
-	app, service := cmp.Or(x.app, x.own["APP"]), cmp.Or(x.service, x.own["SERVICE"])
+	app, service := cmp.Or(x.app, registry.FoldName(x.own["APP"])), cmp.Or(x.service, registry.FoldName(x.own["SERVICE"]))
 	// One of the variables alone is likely somebody else's.
 	if app != "" && service != "" {
 		x.app, x.service = app, service

@@ -54,7 +54,7 @@ The JSON is that of Convox's API, /apps/<app>/processes.`,
 	}
 	cmd.ValidArgsFunction = completeApps(&reg, 1)
 	reg.add(cmd.Flags())
-	cmd.Flags().StringVar(&filter.Service, "service", "", "only instances of this service")
+	nameFlag(cmd.Flags(), &filter.Service, "service", "", "only instances of this service")
 	cmd.Flags().StringVar(&filter.Release, "release", "", "only instances of this release")
 	out.add(cmd.Flags())
 	return cmd

@@ -44,7 +44,7 @@ to end, and then removed.`,
 		Example: `  rackdns register legacy --ip 10.0.5.1 --port 8080
   rackdns register legacy --ip 10.0.5.1 --port 8080 --app shop --tags az=a,canary=true --weight 10
   rackdns register legacy --ip 10.0.5.1 --port 8080 --hold`,
-		Args: oneWord("service"),
+		Args: folded(1, oneWord("service")),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			i, err := flags.instance(args[0], cmd.Flags().Changed("weight"))
 			if err != nil {
@@ -72,9 +72,9 @@ to end, and then removed.`,
 	f := cmd.Flags()
 	f.StringVar(&flags.ip, "ip", "", "address of the host")
 	f.IntVar(&flags.port, "port", 0, "port of the service there")
-	f.StringVar(&flags.app, "app", defaultApp, "app of the service")
+	nameFlag(f, &flags.app, "app", defaultApp, "app of the service")
 	f.StringToStringVar(&flags.tags, "tags", nil, "tags, such as az=a,canary=true")
-	f.IntVar(&flags.weight, "weight", 0, "how often it comes first, 1 to 100 (default as before, else 1)")
+	f.IntVar(&flags.weight, "weight", 0, "how often it comes first, 1 to 100, or 0: only if nothing else serves (default as before, else 1)")
 	f.StringVar(&flags.release, "release", "", "release that it runs")
 	f.DurationVar(&flags.ttl, "ttl", registry.HostTTL, "how long it stays unless it is renewed")
 	f.BoolVar(&hold, "hold", false, "renew it until the command ends, and remove it then")
@@ -97,10 +97,11 @@ func (f *hostFlags) instance(service string, weighted bool) (registry.Instance, 
 		return registry.Instance{}, usagef("--tags: a tag has no name")
 	}
 	i := registry.HostInstance(f.app, service, netip.AddrPortFrom(ip, uint16(f.port)))
-	i.Tags, i.Release, i.Weight = f.tags, f.release, f.weight
+	i.Tags, i.Release = f.tags, f.release
 	checked := i
-	if !weighted {
-		checked.Weight = registry.DefaultWeight
+	checked.Weight = registry.DefaultWeight
+	if weighted {
+		i.Weight, checked.Weight = f.weight, f.weight
 	}
 	if err := checked.Check(); err != nil {
 		return i, usageError{err}
@@ -177,7 +178,7 @@ func deregisterCommand() *cobra.Command {
 it has that service at several ports, --port says which of them ends.`,
 		Example: `  rackdns deregister legacy --ip 10.0.5.1
   rackdns deregister legacy --ip 10.0.5.1 --port 8080 --app shop`,
-		Args: oneWord("service"),
+		Args: folded(1, oneWord("service")),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := registry.CheckLabel("service", args[0]); err != nil {
 				return usageError{err}

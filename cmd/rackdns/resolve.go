@@ -167,8 +167,16 @@ func printResult(w io.Writer, res *resolve.Result, remark string) error {
 	case res.Remark != "":
 		t.add("nothing: " + res.Remark)
 	}
-	if err := t.print(w, "  "); err != nil || remark == "" {
+	if err := t.print(w, "  "); err != nil {
 		return err
+	}
+	if res.Answers > 0 {
+		if _, err := fmt.Fprintf(w, "\nA reply has %d of these addresses (rackdns.answers), for each client others.\n", res.Answers); err != nil {
+			return err
+		}
+	}
+	if remark == "" {
+		return nil
 	}
 	_, err := fmt.Fprintf(w, "\n%s\n", terminal.Text(remark))
 	return err

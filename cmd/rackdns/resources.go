@@ -23,7 +23,7 @@ type resourceFlags struct {
 
 func (f *resourceFlags) add(flags *pflag.FlagSet) {
 	f.zoneFlags.add(flags)
-	flags.StringVar(&f.app, "app", "", "app whose resources it is about (default the rack's own)")
+	nameFlag(flags, &f.app, "app", "", "app whose resources it is about (default the rack's own)")
 }
 
 func (f *resourceFlags) check() error {
@@ -228,7 +228,7 @@ func resourceTypesCommand() *cobra.Command {
 			return t.print(cmd.OutOrStdout(), "")
 		},
 	}
-	cmd.Flags().StringVar(&app, "app", "", "list the types of an app's resources, which convox.yml declares")
+	nameFlag(cmd.Flags(), &app, "app", "", "list the types of an app's resources, which convox.yml declares")
 	out.add(cmd.Flags())
 	return cmd
 }
@@ -286,7 +286,7 @@ func resourceInfoCommand() *cobra.Command {
 		Short: "Show a resource, with its URL and the credentials in it",
 		Example: `  rackdns resources info postgres-8458
   rackdns resources info postgres-8458 | grep URL`,
-		Args: oneWord("resource"),
+		Args: folded(1, oneWord("resource")),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r, err := flags.info(cmd, args[0])
 			if err != nil {

@@ -94,7 +94,7 @@ URL is kept as it is, and never shown in DNS.`,
 	c.add(cmd.Flags())
 	c.from.add(cmd.Flags())
 	c.docker.add(cmd.Flags())
-	cmd.Flags().StringVar(&c.name, "name", "", "name of the resource (default <type>-<number>)")
+	nameFlag(cmd.Flags(), &c.name, "name", "", "name of the resource (default <type>-<number>)")
 	return cmd
 }
 

@@ -26,7 +26,7 @@ here its container goes too; its data only with --volumes. Where the engine that
 ran it is gone for good, --docker off removes what is left.`,
 		Example: `  rackdns resources delete postgres-8458
   rackdns resources delete postgres-8458 --volumes --yes`,
-		Args: oneWord("resource"),
+		Args: folded(1, oneWord("resource")),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := c.take(args[0]); err != nil {
 				return err

@@ -26,12 +26,12 @@ func resourceLinkCommand(link bool) *cobra.Command {
 		cmd.Example = strings.ReplaceAll(cmd.Example, " link ", " unlink ")
 		doing, preposition = "Unlinking", "from"
 	}
-	cmd.Args = func(cmd *cobra.Command, args []string) error {
+	cmd.Args = folded(2, func(cmd *cobra.Command, args []string) error {
 		if len(args) != 2 {
 			return usagef("%s takes a resource and an app, or a service of it; see %[1]s --help", cmd.CommandPath())
 		}
 		return checkLink(args[0], args[1])
-	}
+	})
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		client, err := reg.open()
 		if err != nil {

@@ -98,12 +98,12 @@ A resource that needs another image is run anew on its data; if the new containe
 fails, the old one is started again.`,
 		Example: `  rackdns resources update redis-8193 Version=7.2
   rackdns resources update oracle-2871 --url-file oracle.url`,
-		Args: func(cmd *cobra.Command, args []string) error {
+		Args: folded(1, func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return usagef("%s takes a resource; see %[1]s --help", cmd.CommandPath())
 			}
 			return notURL("resource", args[0])
-		},
+		}),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := c.take(args[0]); err != nil {
 				return err

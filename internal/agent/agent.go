@@ -297,6 +297,7 @@ func (a *Agent) introduce(ctx context.Context) (registry.Node, error) {
 		return registry.Node{}, err
 	}
 	a.engineID = info.ID
+	a.home.unled6 = isUnled6(b, info.ServerVersion, "/proc")
 	return a.describe(registry.Node{
 		Node:    a.cfg.Node,
 		Engine:  info.ID,

@@ -83,6 +83,8 @@ type home struct {
 	// addr is the node's address for others, other its address of the other
 	// IP family, if it has one.
 	addr, other netip.Addr
+	// unled6 says that the engine leads nobody to what it publishes over IPv6.
+	unled6 bool
 }
 
 // of returns the node's address of the family of ip.
@@ -162,6 +164,7 @@ func decideInstance(f *facts, h home) *decision {
 	d.health(i)
 	i.Weight = d.number("rackdns.weight", registry.DefaultWeight, registry.MinWeight, registry.MaxWeight)
 	i.Priority = d.number("rackdns.priority", 0, 0, 65535)
+	i.Answers = d.number("rackdns.answers", 0, 1, registry.MaxAnswers)
 	i.Address = d.address()
 	i.Resource = d.resource(i.Service)
 	i.Links, i.Connect = d.links(), d.connects()
@@ -287,13 +290,17 @@ func (d *decision) number(label string, fallback, least, most int) int {
 	if !ok || v == "" {
 		return fallback
 	}
-	n, err := strconv.Atoi(strings.TrimSpace(v))
-	if err != nil || n < least || n > most {
-		d.note("label %s=%s: not a number from %d to %d; %d is used", label, registry.Quote(v), least, most, fallback)
+	n, err := strconv.ParseUint(strings.TrimSpace(v), 10, 31)
+	if err != nil || int(n) < least || int(n) > most {
+		instead := "not counted"
+		if fallback >= least {
+			instead = strconv.Itoa(fallback) + " is used"
+		}
+		d.note("label %s=%s: not a number from %d to %d; %s", label, registry.Quote(v), least, most, instead)
 		return fallback
 	}
-	d.choose(strings.TrimPrefix(label, "rackdns."), strconv.Itoa(n), "label "+label)
-	return n
+	d.choose(strings.TrimPrefix(label, "rackdns."), strconv.FormatUint(n, 10), "label "+label)
+	return int(n)
 }
 
 // address reads which kind of endpoint is forced.

@@ -20,6 +20,7 @@ func TestDecide(t *testing.T) {
 		"convox.release":             "RLEUTDHBBKD",
 		"rackdns.weight":             "10",
 		"rackdns.priority":           "20",
+		"rackdns.answers":            "3",
 		"rackdns.address":            "container",
 		"rackdns.tags.az":            "a",
 		"SERVICE_TAGS":               "az=b,canary, x=y=z",
@@ -38,7 +39,7 @@ func TestDecide(t *testing.T) {
 		Ports: []registry.Port{{Name: "http", Protocol: "tcp", Container: 3000,
 			Bindings: []registry.Binding{{IP: testHost, Port: 47889}}}},
 		Networks: []registry.Network{{ID: "5f1c7d2e8a90", Name: "bridge", Scope: "local", IPv4: f.attachments[0].ipv4}},
-		Weight:   10, Priority: 20, Address: registry.AddressContainer,
+		Weight:   10, Priority: 20, Answers: 3, Address: registry.AddressContainer,
 		Tags: map[string]string{"az": "a", "canary": "", "x": "y=z"},
 	}
 	if diff := cmp.Diff(want, d.instance, cmpAddr); diff != "" {
@@ -56,11 +57,17 @@ func TestBadLabels(t *testing.T) {
 		field        func(*registry.Instance) any
 		want         any
 	}{
-		{"rackdns.weight", "0", func(i *registry.Instance) any { return i.Weight }, 1},
+		{"rackdns.port.3000", strings.Repeat("a", 16), func(i *registry.Instance) any { return i.Ports[0].Name }, ""},
+		{"rackdns.port.3000", "8080", func(i *registry.Instance) any { return i.Ports[0].Name }, ""},
+		{"rackdns.port.3000", "a--b", func(i *registry.Instance) any { return i.Ports[0].Name }, ""},
+		{"rackdns.weight", "-1", func(i *registry.Instance) any { return i.Weight }, 1},
+		{"rackdns.weight", "+1", func(i *registry.Instance) any { return i.Weight }, 1},
 		{"rackdns.weight", "101", func(i *registry.Instance) any { return i.Weight }, 1},
 		{"rackdns.weight", "heavy", func(i *registry.Instance) any { return i.Weight }, 1},
 		{"rackdns.weight", "1e1", func(i *registry.Instance) any { return i.Weight }, 1},
 		{"rackdns.weight", strings.Repeat("9", 5000), func(i *registry.Instance) any { return i.Weight }, 1},
+		{"rackdns.answers", "0", func(i *registry.Instance) any { return i.Answers }, 0},
+		{"rackdns.answers", "1001", func(i *registry.Instance) any { return i.Answers }, 0},
 		{"rackdns.priority", "-1", func(i *registry.Instance) any { return i.Priority }, 0},
 		{"rackdns.priority", "65536", func(i *registry.Instance) any { return i.Priority }, 0},
 		{"rackdns.address", "both", func(i *registry.Instance) any { return i.Address }, ""},
@@ -175,7 +182,7 @@ func TestTell(t *testing.T) {
 	q := newQueue(4)
 	defer q.close()
 	tr := newTracker(q, newRecorder(), slog.New(slog.NewTextHandler(&buf, nil)), 0)
-	f := labelled(labels{"rackdns.service": "a\nlevel=ERROR msg=forged " + strings.Repeat("x", 5000), "rackdns.weight": "0"})
+	f := labelled(labels{"rackdns.service": "a\nlevel=ERROR msg=forged " + strings.Repeat("x", 5000), "rackdns.weight": "101"})
 	f.name = "b\nad"
 	for range 3 {
 		tr.tell(f.id, decide(f, testHome))
@@ -218,7 +225,7 @@ where it is reached
   port 9000/tcp       not published    only by those who reach the container itself
 
 what doesn't count
-  label rackdns.weight="heavy": not a number from 1 to 100; 1 is used
+  label rackdns.weight="heavy": not a number from 0 to 100; 1 is used
 `
 	if diff := cmp.Diff(want, decide(f, testHome).explain().String()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -135,8 +135,9 @@
 //	                                network also by its short name
 //	rackdns.address=host|container  forces one kind of endpoint
 //	rackdns.health=require|ignore   require: no health check, no service
-//	rackdns.weight=1..100
+//	rackdns.weight=0..100
 //	rackdns.priority=0..65535
+//	rackdns.answers=1..1000
 //	rackdns.tags.<k>=<v>            SERVICE_TAGS adds k=v,k too
 //	rackdns.resource=<type>         it is one of a resource of its app, too
 //	rackdns.resource.name=<name>    of this name, else of the service's

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -130,28 +131,34 @@ func TestNodeNetwork(t *testing.T) {
 }
 
 func TestUnproxied(t *testing.T) {
-	conf := t.TempDir()
-	for name, value := range map[string]string{"br-aaaaaaaaaaaa": "1\n", "br-bbbbbbbbbbbb": "0\n"} {
-		if err := os.MkdirAll(filepath.Join(conf, name), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(conf, name, "route_localnet"), []byte(value), 0o600); err != nil {
+	proc := t.TempDir()
+	write := func(text string, path ...string) {
+		t.Helper()
+		file := filepath.Join(append([]string{proc}, path...)...)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(text), 0o600)); err != nil {
 			t.Fatal(err)
 		}
 	}
+	write("1\n", "sys/net/ipv4/conf", "br-aaaaaaaaaaaa", "route_localnet")
+	write("0\n", "sys/net/ipv4/conf", "br-bbbbbbbbbbbb", "route_localnet")
 	for _, tt := range []struct {
-		bridge, version string
-		want            bool
+		bridge, version, tables string
+		want, unled6            bool
 	}{
-		{"br-aaaaaaaaaaaa", "20.10.24+dfsg1", true},
-		{"br-aaaaaaaaaaaa", "27.5.1", true},
-		{"br-aaaaaaaaaaaa", "28.0.0", false},
-		{"br-aaaaaaaaaaaa", "", true},
-		{"br-bbbbbbbbbbbb", "20.10.24", false},
-		{"br-elsewhere", "20.10.24", false},
+		{"br-aaaaaaaaaaaa", "20.10.24+dfsg1", "filter\n", true, true},
+		{"br-aaaaaaaaaaaa", "27.5.1", "nat\nfilter\n", true, false},
+		{"br-aaaaaaaaaaaa", "28.0.0", "filter\n", false, false},
+		{"br-aaaaaaaaaaaa", "", "", true, true},
+		{"br-bbbbbbbbbbbb", "20.10.24", "filter\n", false, false},
+		{"br-elsewhere", "20.10.24", "filter\n", false, false},
 	} {
-		if got := unproxied(bridges{names: map[string]bool{tt.bridge: true, "": true}}, tt.version, conf); got != tt.want {
+		write(tt.tables, "net", "ip6_tables_names")
+		b := bridges{names: map[string]bool{tt.bridge: true, "": true}}
+		if got := unproxied(b, tt.version, proc); got != tt.want {
 			t.Errorf("%s, engine %s: %t", tt.bridge, tt.version, got)
+		}
+		if got := isUnled6(b, tt.version, proc); got != tt.unled6 {
+			t.Errorf("%s, engine %s, tables %q: IPv6 leads nowhere: %t", tt.bridge, tt.version, tt.tables, got)
 		}
 	}
 }

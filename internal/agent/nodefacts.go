@@ -89,8 +89,19 @@ func (a *Agent) describe(n registry.Node, ls []link, b bridges, version string) 
 		}
 	}
 	slices.SortFunc(n.Links, comparePrefixes)
-	n.Unproxied = unproxied(b, version, "/proc/sys/net/ipv4/conf")
+	n.Unproxied = unproxied(b, version, "/proc")
 	return n
+}
+
+// isUnled6 reports whether connections over IPv6 to what is published are
+// accepted and lead nowhere: without docker-proxy the packet filter would have to
+// lead them, and before Engine 27 it does so only if it was told to.
+func isUnled6(b bridges, version, proc string) bool {
+	if !unproxied(b, version, proc) {
+		return false
+	}
+	tables, err := os.ReadFile(filepath.Join(proc, "net", "ip6_tables_names"))
+	return err == nil && !slices.Contains(strings.Fields(string(tables)), "nat")
 }
 
 func comparePrefixes(a, b netip.Prefix) int {
@@ -132,7 +143,7 @@ const routesBetweenNetworks = 28
 // unproxied reports whether the engine was told to do without docker-proxy, and
 // is of a version that drops what the proxy would have led. No call tells; but
 // such an engine has its bridges route loopback addresses.
-func unproxied(b bridges, version, conf string) bool {
+func unproxied(b bridges, version, proc string) bool {
 	major, _, _ := strings.Cut(version, ".")
 	if n, err := strconv.Atoi(major); err == nil && n >= routesBetweenNetworks {
 		return false
@@ -141,7 +152,7 @@ func unproxied(b bridges, version, conf string) bool {
 		if name == "" {
 			continue
 		}
-		value, err := os.ReadFile(filepath.Join(conf, filepath.Base(name), "route_localnet"))
+		value, err := os.ReadFile(filepath.Join(proc, "sys/net/ipv4/conf", filepath.Base(name), "route_localnet"))
 		if err == nil && strings.TrimSpace(string(value)) == "1" {
 			return true
 		}

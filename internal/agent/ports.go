@@ -100,8 +100,8 @@ func (d *decision) portName(key portKey, labelled map[portKey]string) (name stri
 		return "", true
 	}
 	name = toLabel(value)
-	if err := registry.CheckLabel("name", name); err != nil {
-		d.note("%s=%s: can't name a port; it is listed without a name", source, registry.Quote(value))
+	if err := registry.CheckPortName("name", name); err != nil {
+		d.note("%s=%s: can't name a port: %s; it is listed without a name", source, registry.Quote(value), err)
 		return "", true
 	}
 	d.choose("port "+key.String(), name, source)
@@ -160,6 +160,9 @@ func meansSomething(ip netip.Addr) bool {
 // bindings returns where others reach one publication of a port.
 func (d *decision) bindings(key portKey, hp hostPort, specific []netip.Addr) []registry.Binding {
 	switch {
+	case hp.ip.Is6() && d.home.unled6:
+		d.note("port %s: published over IPv6, which this engine leads nowhere, without docker-proxy and without ip6tables", key)
+		return nil
 	case hp.ip.IsLoopback():
 		d.note("port %s: published on %s only, which nobody else reaches", key, hp.ip)
 		return nil

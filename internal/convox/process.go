@@ -30,8 +30,8 @@ type Process struct {
 	Name string `json:"name"`
 	// Ports are "HOST:CONTAINER", and never null. They are those at which the
 	// instance can be dialled at Host now, whoever asks: an instance that
-	// doesn't serve has none, nor has a port that isn't published beyond
-	// loopback.
+	// doesn't serve has none, nor has one of weight 0 while others of its
+	// service serve, nor a port that isn't published beyond loopback.
 	Ports   []string `json:"ports"`
 	Release string   `json:"release"`
 	// Started is in UTC and whole seconds.
@@ -55,7 +55,7 @@ func Processes(s *index.Snapshot, app *index.App, f Filter) []Process {
 	for v := range s.Services(app) {
 		for _, i := range v.Instances() {
 			if f.match(i) {
-				all = append(all, process(i))
+				all = append(all, process(v, i))
 			}
 		}
 	}
@@ -65,7 +65,7 @@ func Processes(s *index.Snapshot, app *index.App, f Filter) []Process {
 	return all
 }
 
-func process(i *index.Instance) Process {
+func process(v *index.Service, i *index.Instance) Process {
 	return Process{
 		App:      i.App(),
 		Command:  i.Command(),
@@ -74,7 +74,7 @@ func process(i *index.Instance) Process {
 		Image:    i.Image(),
 		Instance: i.Node(),
 		Name:     i.Service(),
-		Ports:    published(i),
+		Ports:    published(v, i),
 		Release:  i.Release(),
 		Started:  i.Started().Truncate(time.Second),
 		Status:   i.State(),
@@ -94,9 +94,9 @@ func host(i *index.Instance) string {
 
 // published returns each published port once: the format tells TCP and UDP not
 // apart.
-func published(i *index.Instance) []string {
+func published(v *index.Service, i *index.Instance) []string {
 	all := []string{}
-	if !i.Serving() {
+	if !v.InTurn(i) {
 		return all
 	}
 	_, numbers := i.Published()

@@ -179,7 +179,10 @@ func hostEndpoint(s *index.Snapshot, app, service string, port uint16) (netip.Ad
 	)
 	var endpoints []index.Endpoint
 	if v := s.ServiceOf(app, service); v != nil {
-		endpoints = s.Endpoints(v, index.Stranger())
+		endpoints = index.InTurn(s.Reachable(v, index.Stranger()), func(e *index.Endpoint) bool {
+			_, ok := publishedAt(e, port)
+			return ok
+		})
 		for _, i := range v.Instances() {
 			if i.Serving() {
 				serving++

@@ -133,7 +133,7 @@ func (b *builder) swap(k registry.Key, old, is *Instance, revision int64) {
 		return
 	}
 	if (!old.isHidden() || !is.isHidden()) && (old == nil || is == nil || b.reset || !old.looksLike(is)) {
-		b.serial = max(b.serial, revision)
+		b.shows(revision)
 	}
 	if is != nil {
 		b.add(is)

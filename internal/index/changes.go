@@ -6,6 +6,8 @@ import (
 	"sort"
 	"strings"
 	"sync"
+
+	"github.com/rackdns/rackdns/internal/registry"
 )
 
 // keptChanges is how many changes a snapshot can tell of at least: those of a
@@ -110,6 +112,7 @@ func (s *Snapshot) Changed(since int64) (names []string, ok bool) {
 // _http._tcp.web.shop, and where shop is the namespace of app orders, too,
 // web.orders. They are others once any of them changed.
 func (s *Snapshot) Sources(name string) []string {
+	name = registry.FoldName(name)
 	rest, app := cutLast(name)
 	if app == labelResource {
 		_, label := cutLast(rest)

@@ -2,6 +2,7 @@ package index
 
 import (
 	"cmp"
+	"hash/fnv"
 	"maps"
 	"net/netip"
 	"slices"
@@ -25,7 +26,18 @@ type Endpoint struct {
 	// rule and network are why it is reached so.
 	rule    reach.Rule
 	network string
+	// hash tells the endpoint from others, the same everywhere.
+	hash uint64
 }
+
+// Hash is a number by which one of many endpoints can be chosen, the same on
+// every server: it follows from the instance's ID and the endpoint's label.
+func (e *Endpoint) Hash() uint64 { return e.hash }
+
+// Weight is how often the endpoint comes first, relative to others: 1 to 100. An
+// instance of weight 0 that is told has no other kind beside it, and is like one
+// of weight 1.
+func (e *Endpoint) Weight() uint16 { return max(e.Instance.Weight(), 1) }
 
 // Label returns what stands before the instance's ID in the endpoint's name,
 // empty for the first endpoint of each instance.
@@ -193,6 +205,7 @@ func (r *rules) endpoints(all []Endpoint, i *Instance, c *Client) []Endpoint {
 			x.label = t.Label()
 		}
 		x.rule, x.network = e.why(t)
+		x.hash = endpointHash(i.id, x.label)
 		all = append(all, x)
 	}
 	return all
@@ -215,26 +228,92 @@ func (e *evaluation) why(t *reach.Target) (reach.Rule, string) {
 	return x.Rule, ""
 }
 
+// endpointHash is FNV-1a of the two, with a dot between them.
+func endpointHash(id, label string) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(id)) // it never fails
+	_, _ = h.Write([]byte{'.'})
+	_, _ = h.Write([]byte(label))
+	return h.Sum64()
+}
+
 // view is what one kind of client gets of a service, in the order of the
 // instances' IDs.
 type view struct {
 	class string
-	all   []Endpoint
+	// all are what it reaches, told those of them that it is told of.
+	all, told []Endpoint
+	// answers is how many addresses a reply has at most, 0 if there is no limit.
+	answers uint16
+}
+
+func newView(class string, all []Endpoint) view {
+	v := view{class: class, all: all, told: InTurn(all, nil)}
+	for n := range v.told {
+		if a := v.told[n].answers; a != 0 && (v.answers == 0 || a < v.answers) {
+			v.answers = a
+		}
+	}
+	return v
+}
+
+// toldOf returns what a client is told that wants some of the endpoints.
+func (v *view) toldOf(wants func(*Endpoint) bool) []Endpoint {
+	if len(v.told) == len(v.all) || slices.ContainsFunc(v.told, func(e Endpoint) bool { return wants(&e) }) {
+		return v.told
+	}
+	if told := InTurn(v.all, wants); len(told) > 0 {
+		return told
+	}
+	return v.told
+}
+
+// InTurn returns those of the endpoints that wants chooses, all if it is nil,
+// without the instances of weight 0 if there are others: whoever hands endpoints
+// on leaves them out by this.
+func InTurn(all []Endpoint, wants func(*Endpoint) bool) []Endpoint {
+	chosen, idle := 0, 0
+	for n := range all {
+		if wants == nil || wants(&all[n]) {
+			chosen++
+			idle += btoi(all[n].isIdle())
+		}
+	}
+	if chosen == len(all) && (idle == 0 || idle == chosen) {
+		return all
+	}
+	told := make([]Endpoint, 0, chosen)
+	for n := range all {
+		if e := &all[n]; (wants == nil || wants(e)) && (!e.isIdle() || idle == chosen) {
+			told = append(told, *e)
+		}
+	}
+	return told
+}
+
+// isIdle reports whether the instance is for when nothing else serves.
+func (i *Instance) isIdle() bool { return i.weight == 0 }
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // maxViews is how many kinds of clients are remembered for a service: those of a
 // node's networks. More of them are worked out anew each time.
 const maxViews = 16
 
-// endpointsFor returns what a client gets of instances. It is worked out when
+// viewFor returns what a client gets of instances. It is worked out when
 // the first client of its class asks, and remembered for as long as the service,
 // which is another one when an instance or the node of one changes.
-func (c *views) endpointsFor(r *rules, instances []*Instance, client *Client) []Endpoint {
+func (c *views) viewFor(r *rules, instances []*Instance, client *Client) *view {
 	known := c.known.Load()
 	if known != nil {
 		for n := range *known {
 			if v := &(*known)[n]; v.class == client.class {
-				return v.all
+				return v
 			}
 		}
 	}
@@ -242,9 +321,9 @@ func (c *views) endpointsFor(r *rules, instances []*Instance, client *Client) []
 	for _, i := range instances {
 		all = r.endpoints(all, i, client)
 	}
-	all = slices.Clip(all)
-	c.remember(view{client.class, all}, known)
-	return all
+	v := newView(client.class, slices.Clip(all))
+	c.remember(v, known)
+	return &v
 }
 
 // remember keeps a view beside the last ones. Should two do so at once, one of

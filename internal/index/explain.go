@@ -82,7 +82,25 @@ func (s *Snapshot) Explain(name string, c *Client) (Explanation, error) {
 		}
 		x.Verdicts = append(x.Verdicts, v)
 	}
+	if x.Kind != AnInstance {
+		x.leaveOutOthers()
+	}
 	return x, nil
+}
+
+// leaveOutOthers corrects the verdicts about instances that could be told and
+// aren't, since there are others: see [InTurn].
+func (x *Explanation) leaveOutOthers() {
+	for n := range x.Verdicts {
+		v := &x.Verdicts[n]
+		if !v.Told || slices.ContainsFunc(x.Endpoints, func(e Endpoint) bool { return e.Instance == v.Instance }) {
+			continue
+		}
+		*v = Verdict{Instance: v.Instance, Why: "has no such port"}
+		if v.Instance.isIdle() {
+			v.Why = "has weight 0, and others serve"
+		}
+	}
 }
 
 // instanceLabel returns which instance of a service a name is of, and the label

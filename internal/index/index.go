@@ -190,6 +190,7 @@ func (h *handler) Digest() registry.Digest { return h.builder.digest }
 
 // Update implements registry.Handler.
 func (h *handler) Update(entries []registry.Entry) {
+	h.builder.nextSerial()
 	h.builder.applyBatch(entries)
 	(*Index)(h).publish()
 	now := time.Now()

@@ -210,7 +210,7 @@ func TestInvalidValues(t *testing.T) {
 	if got := ids(x.Snapshot()); got != "ab, 1 invalid" {
 		t.Errorf("at first: %s", got)
 	}
-	r := putRaw(t, client, layout.Instance("n1", "b"), `{"id":"b","node":"n1","app":"shop","service":"web","weight":0}`)
+	r := putRaw(t, client, layout.Instance("n1", "b"), `{"id":"b","node":"n1","app":"shop","service":"web","weight":101}`)
 	if got := ids(reaches(t, x, r)); got != "a, 2 invalid" {
 		t.Errorf("b gone bad: %s", got)
 	}

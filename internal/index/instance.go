@@ -37,6 +37,7 @@ type Instance struct {
 	// since the instance started. Times are in nanoseconds since 1970.
 	namespaceSince int64
 	priority       uint16
+	answers        uint16
 	weight         uint8
 	status         status
 	health         health
@@ -119,6 +120,7 @@ func newInstance(r *registry.Instance, value []byte, revision int64) *Instance {
 		resource: r.Resource,
 		revision: revision,
 		priority: uint16(r.Priority),
+		answers:  uint16(r.Answers),
 		weight:   uint8(r.Weight),
 		status:   status(numberOf(statuses, r.Status)),
 		health:   health(numberOf(healths, r.Health)),
@@ -172,7 +174,7 @@ func (i *Instance) looksLike(o *Instance) bool {
 		// Only that there is such an instance, with such ports, can be seen.
 		return slices.Equal(i.ports, o.ports)
 	}
-	return i.node == o.node && i.mode == o.mode && i.weight == o.weight && i.priority == o.priority &&
+	return i.node == o.node && i.mode == o.mode && i.weight == o.weight && i.priority == o.priority && i.answers == o.answers &&
 		slices.Equal(i.ports, o.ports) && slices.Equal(i.networks, o.networks) &&
 		slices.EqualFunc(i.bindings, o.bindings, slices.Equal[[]binding])
 }
@@ -273,7 +275,8 @@ func (i *Instance) since() int64 {
 // database, and of its service only for want of another name.
 func (i *Instance) OfResource() bool { return i.resource != nil }
 
-// Weight returns the weight.
+// Weight returns the weight as it is registered. One of 0 is told only where
+// nothing else serves; see also [Endpoint.Weight].
 func (i *Instance) Weight() uint16 { return uint16(i.weight) }
 
 // Priority returns the priority as in RFC 2782: lower comes first.

@@ -38,14 +38,21 @@ func (m *model) digest() (d registry.Digest) {
 func (m *model) resolve(app, service string, asker netip.Addr) []string {
 	who, onNode := m.who(asker)
 	named := m.appFor(app, service, who)
-	var out []string
+	var out, idle []string
 	for _, i := range m.instances {
 		if i.App != named || i.Service != service || !i.Serving() {
 			continue
 		}
-		if e := m.endpoint(i, who, onNode); e != "" {
+		switch e := m.endpoint(i, who, onNode); {
+		case e == "":
+		case i.Weight == 0:
+			idle = append(idle, i.ID+" "+e)
+		default:
 			out = append(out, i.ID+" "+e)
 		}
+	}
+	if len(out) == 0 {
+		out = idle
 	}
 	slices.Sort(out)
 	return out
@@ -247,7 +254,7 @@ func drawInstance(t *rapid.T) *registry.Instance {
 		Status:    rapid.SampledFrom([]string{"running", "running", "running", "paused"}).Draw(t, "status"),
 		Health:    rapid.SampledFrom([]string{"", "", "healthy", "starting", "unhealthy"}).Draw(t, "health"),
 		Draining:  rapid.IntRange(0, 9).Draw(t, "draining") == 0,
-		Weight:    rapid.IntRange(1, 100).Draw(t, "weight"),
+		Weight:    rapid.SampledFrom([]int{0, 0, 1, 1, 7, 100}).Draw(t, "weight"),
 		Address:   rapid.SampledFrom([]string{"", "", "", "host", "container"}).Draw(t, "address"),
 		// No two start at once, as in life.
 		Started: time.Unix(int64(n*10+node), 0),

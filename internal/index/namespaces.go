@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/rackdns/rackdns/internal/registry"
 )
 
 // namespaces knows which apps claim which namespace besides their own name, and
@@ -323,6 +325,7 @@ func (s *Snapshot) Displaced(a *App, label string) bool {
 // Holder returns the app that holds a name, nil if there is none: see [Clash].
 // It is the app that others than its own containers find there.
 func (s *Snapshot) Holder(name string) *App {
+	name = registry.FoldName(name)
 	if holder, ok := s.displaced[name]; ok {
 		name = holder
 	}
@@ -332,5 +335,5 @@ func (s *Snapshot) Holder(name string) *App {
 // ServiceOf returns the service of an app, which is given by its own name
 // whoever holds that, nil if there is none.
 func (s *Snapshot) ServiceOf(app, service string) *Service {
-	return s.service(service + "." + app)
+	return s.service(registry.FoldName(service + "." + app))
 }

@@ -42,6 +42,16 @@ func (m *Match) Wants(p *Port) bool {
 	}
 }
 
+// WantsAny reports whether the question is for any of the endpoint's ports.
+func (m *Match) WantsAny(e *Endpoint) bool {
+	for n := range e.ports {
+		if e.numbers[n] != 0 && m.Wants(&e.ports[n]) {
+			return true
+		}
+	}
+	return false
+}
+
 // Protocol returns "tcp" or "udp".
 func (p *Port) Protocol() string {
 	if p.UDP {

@@ -91,7 +91,7 @@ func newPreservation(limit time.Duration) preservation {
 func (i *Instance) preservedCopy(until time.Time) *Instance {
 	c := &Instance{
 		id: i.id, name: i.name, node: i.node, value: i.value, ports: i.ports, bindings: i.bindings, networks: i.networks,
-		resource: i.resource, started: i.started, namespaceSince: i.namespaceSince, priority: lastPriority, weight: i.weight,
+		resource: i.resource, started: i.started, namespaceSince: i.namespaceSince, priority: lastPriority, weight: i.weight, answers: i.answers,
 		status: i.status, health: i.health, mode: i.mode, draining: i.draining, serving: i.serving, hidden: i.hidden,
 		guest: i.guest, asksFrom: i.asksFrom,
 		preservedUntil: until.Unix(),
@@ -247,6 +247,13 @@ func (b *builder) dropPreserved(node string, over func(*Instance) bool) (dropped
 // tick ends what is over by time. It reports whether anything that is shown has
 // changed.
 func (b *builder) tick(now time.Time) (changed bool) {
+	before := b.local
+	b.local = max(b.serial, b.revision, b.local) + 1
+	defer func() {
+		if !changed {
+			b.local = before
+		}
+	}()
 	for k, l := range b.loss.lost {
 		if now.Sub(l.at) > lossWindow {
 			delete(b.loss.lost, k)

@@ -37,7 +37,13 @@ func (b *builder) takeRecord(key registry.Key, e registry.Entry) {
 		b.records[e.Key] = is
 		b.counts[key.Kind]++
 		b.applyRecord(is.value, true)
-		b.shown(key.Kind, e.ModRevision)
+		var was any
+		if old != nil {
+			was = old.value
+		}
+		if key.Kind != registry.KindNode || showsChange(was, is.value) {
+			b.shows(e.ModRevision)
+		}
 	}
 }
 
@@ -48,10 +54,11 @@ func (b *builder) dropRecord(key string, r *record, revision int64) {
 	b.shown(r.kind, revision)
 }
 
-// shown notes a change that DNS shows. Nodes have no names.
+// shown notes that an entry is gone, which DNS shows. A node that is gone changes
+// nothing by itself: its facts stay as long as they are needed.
 func (b *builder) shown(kind registry.Kind, revision int64) {
 	if kind != registry.KindNode {
-		b.serial = max(b.serial, revision)
+		b.shows(revision)
 	}
 }
 

@@ -34,8 +34,8 @@ type Resource struct {
 	views     views
 }
 
-func (r *Resource) endpoints(rules *rules, c *Client) []Endpoint {
-	return r.views.endpointsFor(rules, r.instances, c)
+func (r *Resource) view(rules *rules, c *Client) *view {
+	return r.views.viewFor(rules, r.instances, c)
 }
 
 // Instances returns those that the resource is backed by, serving or not, by

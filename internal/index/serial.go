@@ -2,6 +2,7 @@ package index
 
 import (
 	"cmp"
+	"reflect"
 
 	"github.com/rackdns/rackdns/internal/registry"
 )
@@ -25,6 +26,29 @@ type serials struct {
 	// revision before which changes were lost, 0 if none were.
 	listChanged bool
 	gap         int64
+	// local is the least serial of the next change that shows, 0 if that is its
+	// revision: what is over by time alone has no revision of its own, and no two
+	// pictures may have one serial. It is over once the registry has gone further.
+	// Taken says that the present picture has it.
+	local int64
+	taken bool
+}
+
+// nextSerial is called before the changes of another picture.
+func (b *builder) nextSerial() {
+	if b.taken {
+		b.local, b.taken = b.local+1, false
+	}
+}
+
+// shows moves the serial to that of a change at a revision.
+func (b *builder) shows(revision int64) {
+	if revision > b.local {
+		b.local = 0
+	} else {
+		revision, b.taken = b.local, true
+	}
+	b.serial = max(b.serial, revision)
 }
 
 func (b *builder) beginSerial(reset bool) {
@@ -37,6 +61,7 @@ func (b *builder) beginSerial(reset bool) {
 		// Revisions of another history can be anything, and a serial never goes
 		// back: a secondary would take no zone any more.
 		b.offset += b.before
+		b.local = 0
 		b.serial, b.before, b.knownTo, b.revision = 0, 0, 0, 0
 	}
 	// From here on it says whether anything that shows is changed by the list.
@@ -57,9 +82,14 @@ func (b *builder) floorInstance(t *decodedEntry, i *Instance) {
 	}
 }
 
-// floorRecord is the same for other entries, each change of which shows.
+// floorRecord is the same for other entries, each change of which shows, but for
+// those of nodes.
 func (b *builder) floorRecord(t *decodedEntry) {
-	if !b.live && t.key.Kind != registry.KindNode && b.records[t.entry.Key] != nil {
+	switch {
+	case b.live || b.records[t.entry.Key] == nil || b.records[t.entry.Key].isSilent():
+	case t.key.Kind == registry.KindNode:
+		b.floor = max(b.floor, cmp.Or(t.entry.CreateRevision, t.entry.ModRevision))
+	default:
 		b.floor = max(b.floor, t.entry.ModRevision)
 	}
 }
@@ -82,7 +112,7 @@ func (b *builder) replay(since int64, changes []registry.Change) (moved bool) {
 	for n := range changes {
 		c := &changes[n]
 		key, err := b.layout.Parse(c.New.Key)
-		if err != nil || key.Kind == registry.KindNode {
+		if err != nil {
 			continue
 		}
 		was, is := b.shape(key, c.Old), b.shape(key, c.New)
@@ -110,6 +140,8 @@ func (b *builder) shape(key registry.Key, e registry.Entry) any {
 		if r, err = registry.DecodeInstance(key, e.Value); err == nil && !r.Hidden {
 			v = newInstance(r, e.Value, e.ModRevision)
 		}
+	case registry.KindNode:
+		v, err = registry.DecodeNode(key, e.Value)
 	case registry.KindService:
 		v, err = registry.DecodeService(key, e.Value)
 	case registry.KindResource:
@@ -124,12 +156,42 @@ func (b *builder) shape(key registry.Key, e registry.Entry) any {
 // showsChange is, for two shapes, what swap and takeRecord decide for two
 // states.
 func showsChange(was, is any) bool {
+	_, wasNode := was.(*registry.Node)
+	_, isNode := is.(*registry.Node)
+	if wasNode || isNode {
+		return showsNode(was, is)
+	}
 	if was == nil || is == nil {
 		return was != nil || is != nil
 	}
 	old, isInstance := was.(*Instance)
 	now, _ := is.(*Instance)
 	return !isInstance || !old.looksLike(now)
+}
+
+// showsNode is showsChange for a node: what clients are told of its instances
+// follows from how it is reached. What is known of one that is gone stays.
+func showsNode(was, is any) bool {
+	now, _ := is.(*registry.Node)
+	if now == nil {
+		return false
+	}
+	old, _ := was.(*registry.Node)
+	if old == nil {
+		return hasFacts(now)
+	}
+	return !reflect.DeepEqual(NodeFacts(old), NodeFacts(now))
+}
+
+// hasFacts reports whether a node's key says how its instances are reached.
+func hasFacts(n *registry.Node) bool {
+	return len(n.Addresses)+len(n.Links)+len(n.Networks) > 0 || n.Unproxied
+}
+
+// isSilent reports whether an entry is that of a node that says nothing.
+func (r *record) isSilent() bool {
+	n, ok := r.value.(*registry.Node)
+	return ok && !hasFacts(n)
 }
 
 // lastBefore returns the revision of the last change of an entry, of those
@@ -142,7 +204,7 @@ func (b *builder) lastBefore(since int64) int64 {
 		}
 	}
 	for _, r := range b.records {
-		if r.kind != registry.KindNode && r.revision < since {
+		if !r.isSilent() && r.revision < since {
 			last = max(last, r.revision)
 		}
 	}

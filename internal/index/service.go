@@ -36,13 +36,14 @@ func (v *Service) copy(o owner) *Service {
 	return &Service{owner: o, name: v.name, app: v.app, service: v.service, declared: v.declared, instances: slices.Clone(v.instances)}
 }
 
-func (v *Service) endpoints(r *rules, c *Client) []Endpoint {
-	return v.views.endpointsFor(r, v.instances, c)
+func (v *Service) view(r *rules, c *Client) *view {
+	return v.views.viewFor(r, v.instances, c)
 }
 
 func (v *Service) lookup(r *rules, name string, c *Client) Match {
 	if name == "" {
-		return Match{Kind: AService, Service: v, Endpoints: v.endpoints(r, c)}
+		w := v.view(r, c)
+		return Match{Kind: AService, Service: v, Endpoints: w.told, Answers: int(w.answers)}
 	}
 	rest, last := cutLast(name)
 	if last == labelTCP || last == labelUDP {
@@ -52,7 +53,7 @@ func (v *Service) lookup(r *rules, name string, c *Client) Match {
 		return Match{}
 	}
 	m := Match{Kind: AnInstance, Service: v}
-	for _, e := range v.endpoints(r, c) {
+	for _, e := range v.view(r, c).all {
 		if e.ID() != last || e.label != rest {
 			continue
 		}
@@ -91,7 +92,7 @@ func (v *Service) lookupPort(r *rules, label string, udp bool, c *Client) Match 
 	}
 	m := Match{Kind: kind, Service: v, Filter: f}
 	if kind == Ports {
-		m.Endpoints = v.endpoints(r, c)
+		m.Endpoints = v.view(r, c).toldOf(m.WantsAny)
 	}
 	return m
 }
@@ -119,6 +120,12 @@ func (v *Service) Name() string { return v.service }
 
 // Declared returns the service's declaration, nil without one.
 func (v *Service) Declared() *registry.Service { return v.declared }
+
+// InTurn reports whether an instance of the service serves and is one to be
+// dialled, whoever asks: one of weight 0 is not, as long as others serve.
+func (v *Service) InTurn(i *Instance) bool {
+	return i.Serving() && (!i.isIdle() || !slices.ContainsFunc(v.instances, func(o *Instance) bool { return o.Serving() && !o.isIdle() }))
+}
 
 // Instances returns all instances, serving or not, in the order of their IDs.
 // The caller must not change them.

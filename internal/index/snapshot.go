@@ -100,6 +100,8 @@ type Match struct {
 	// Endpoints are those the asker can reach. They are shared: the caller
 	// must not change them.
 	Endpoints []Endpoint
+	// Answers is how many addresses a reply has at most, 0 if there is no limit.
+	Answers int
 	// Filter chooses among the ports, for Ports; see also [Match.Wants].
 	Filter PortFilter
 	// Resource is set for Target.
@@ -129,19 +131,32 @@ func (s *Snapshot) service(name string) *Service {
 	return p.value
 }
 
-// Endpoints returns how a client reaches a service's instances, which the caller
+// Endpoints returns those of a service that a client is told of, which the caller
 // must not change.
-func (s *Snapshot) Endpoints(v *Service, c *Client) []Endpoint { return v.endpoints(s.rules, c) }
+func (s *Snapshot) Endpoints(v *Service, c *Client) []Endpoint { return v.view(s.rules, c).told }
 
-// ResourceEndpoints returns how a client reaches the instances that are a
-// resource. The caller must not change them.
-func (s *Snapshot) ResourceEndpoints(r *Resource, c *Client) []Endpoint {
-	return r.endpoints(s.rules, c)
+// Reachable returns how a client reaches a service's instances, those too that it
+// isn't told of as long as others serve: see [InTurn]. The caller must not change
+// them.
+func (s *Snapshot) Reachable(v *Service, c *Client) []Endpoint { return v.view(s.rules, c).all }
+
+// Match is [Snapshot.Lookup] for a service that is known already: name is relative
+// to the service's own, empty for itself.
+func (s *Snapshot) Match(v *Service, name string, c *Client) Match { return v.lookup(s.rules, name, c) }
+
+// MatchResource is Lookup for a resource that is known already.
+func (s *Snapshot) MatchResource(r *Resource, c *Client) Match {
+	m := Match{Kind: Target, Resource: r}
+	w := r.view(s.rules, c)
+	m.Endpoints, m.Answers = w.toldOf(m.WantsAny), int(w.answers)
+	return m
 }
 
 // Lookup returns what a name stands for. The name is in lower case, relative
-// to the rack's zone, and without a dot at its end: "web.shop".
+// to the rack's zone, and without a dot at its end: "web.shop". Underscores
+// within a label stand for dashes, as they do where names are registered.
 func (s *Snapshot) Lookup(name string, c *Client) Match {
+	name = registry.FoldName(name)
 	if s.displaced != nil {
 		if m, ok := s.lookupHeld(name, c); ok {
 			return m
@@ -186,7 +201,7 @@ func (s *Snapshot) lookupIn(a *App, name string, c *Client) Match {
 			}
 		}
 	} else if r, ok := a.databases.get(last); ok && rest == "" {
-		return s.matchResource(r.value, c)
+		return s.MatchResource(r.value, c)
 	}
 	if last == labelResource {
 		return s.lookupResource(&a.resources, rest, c)
@@ -202,13 +217,9 @@ func (s *Snapshot) lookupResource(resources *pairs[string, *Resource], name stri
 		return Match{Kind: Empty}
 	}
 	if r, ok := resources.get(name); ok {
-		return s.matchResource(r.value, c)
+		return s.MatchResource(r.value, c)
 	}
 	return Match{}
-}
-
-func (s *Snapshot) matchResource(r *Resource, c *Client) Match {
-	return Match{Kind: Target, Resource: r, Endpoints: r.endpoints(s.rules, c)}
 }
 
 // Apps yields every app once, by name.
@@ -231,7 +242,7 @@ func (s *Snapshot) Apps() iter.Seq[*App] {
 
 // App returns an app by its name or its namespace, nil if there is none.
 func (s *Snapshot) App(name string) *App {
-	a, _ := s.apps.get(name)
+	a, _ := s.apps.get(registry.FoldName(name))
 	return a.value
 }
 

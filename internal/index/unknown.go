@@ -61,6 +61,7 @@ func (s *Snapshot) AppNamed(name string) (*App, error) {
 
 // unknown says why Lookup finds nothing.
 func (s *Snapshot) unknown(name string) error {
+	name = registry.FoldName(name)
 	rest, last := cutLast(name)
 	a, err := s.AppNamed(last)
 	if _, held := s.displaced[last]; held {

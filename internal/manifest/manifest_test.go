@@ -278,6 +278,8 @@ func TestErrors(t *testing.T) {
 		{"port without a number", service("port: {scheme: https}"), `convox.yml:2: services.web.port: has no port`},
 		{"scheme", service("port: {port: 1, scheme: 'a b'}"), `convox.yml:2: services.web.port.scheme: "a b" is not the scheme of a URL, such as https`},
 		{"port twice", service("ports: [80, 80/tcp]"), `convox.yml:2: services.web.ports: 80/tcp is there twice`},
+		{"scheme that is too long to name its port", service("port: {port: 1, scheme: a-scheme-of-16-c}"), `convox.yml:2: services.web.port.scheme: scheme "a-scheme-of-16-c": the name of a port has 15 characters at most (RFC 6335)`},
+		{"scheme of a port with two dashes", service("ports: ['a--b:80']"), `convox.yml:2: services.web.ports: scheme "a--b": the name of a port has no two dashes side by side (RFC 6335)`},
 		{"port of two schemes", service("port: 80", "ports: ['https:80']"), `convox.yml:2: services.web.ports: 80 is https here, and http as the service's port`},
 		{"ports a text", service("ports: 80"), `convox.yml:2: services.web.ports: want a list, not a single value`},
 

@@ -64,7 +64,22 @@ func (r *reader) scheme(n *yaml.Node, path string) (string, error) {
 	if err == nil && !schemeForm.MatchString(s) {
 		err = r.errorf(n.Line, path, "%s is not the scheme of a URL, such as https", registry.Quote(s))
 	}
+	if err == nil {
+		err = r.portName(n.Line, path, s)
+	}
 	return s, err
+}
+
+// portName checks a scheme that will name its port in SRV names. One with a plus
+// or a dot can't, and names none.
+func (r *reader) portName(line int, path, scheme string) error {
+	if scheme == "" || strings.ContainsAny(scheme, "+.") {
+		return nil
+	}
+	if err := registry.CheckPortName("scheme", scheme); err != nil {
+		return r.errorf(line, path, "%s", err)
+	}
+	return nil
 }
 
 func (r *reader) ports(n *yaml.Node, path string) ([]Port, error) {
@@ -114,7 +129,7 @@ func (r *reader) portText(n *yaml.Node, path string) (Port, error) {
 		return Port{}, r.errorf(n.Line, path, "%s is not a port", registry.Quote(s))
 	}
 	p.Number = uint16(value)
-	return p, nil
+	return p, r.portName(n.Line, path, p.Scheme)
 }
 
 // allPorts puts the service's own port before its others.

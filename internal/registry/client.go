@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -330,6 +331,8 @@ func checkEndpoints(cfg Config) (endpoints []string, secure bool, err error) {
 			return nil, false, wrong("Endpoints", "etcd endpoint %q: a URL is no place for a user and a password", withoutUser(e))
 		case err != nil || u.Host == "" || u.Port() == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "":
 			return nil, false, wrong("Endpoints", "etcd endpoint %q: want http://HOST:PORT, https://HOST:PORT or unix:///PATH", cfg.Endpoints[n])
+		case !isPort(u.Port()):
+			return nil, false, wrong("Endpoints", "etcd endpoint %q: port %s is none of 1 to 65535", cfg.Endpoints[n], u.Port())
 		case u.Scheme != "http" && u.Scheme != "https":
 			return nil, false, wrong("Endpoints", "etcd endpoint %q: scheme %q is none of http, https and unix", cfg.Endpoints[n], u.Scheme)
 		case n == 0:
@@ -343,6 +346,11 @@ func checkEndpoints(cfg Config) (endpoints []string, secure bool, err error) {
 		endpoints = append(endpoints, e)
 	}
 	return endpoints, secure, nil
+}
+
+func isPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && n > 0
 }
 
 // withoutUser is what may be told of an endpoint that holds more than it should.

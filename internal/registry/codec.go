@@ -64,16 +64,35 @@ func DecodeInstance(k Key, value []byte) (*Instance, error) {
 
 // InstanceDecoder decodes the values of instance keys into one piece of memory:
 // a reader takes in hundreds of thousands, one after the other.
-type InstanceDecoder struct{ instance Instance }
+type InstanceDecoder struct {
+	registered
+	weight int
+}
+
+// registered is an instance as it is decoded. Of a field that is there twice the
+// outer one counts: a weight of null is none, and not 0.
+type registered struct {
+	plainInstance
+	Weight *int `json:"weight"`
+}
+
+// plainInstance is an [Instance] without its methods, one of which would stand in
+// the way.
+type plainInstance Instance
 
 // Decode is DecodeInstance, whose result holds until the next call.
 func (d *InstanceDecoder) Decode(k Key, value []byte) (*Instance, error) {
-	i := &d.instance
+	i := (*Instance)(&d.plainInstance)
 	// What was in the slices before is overwritten, field by field: version 2 of
 	// encoding/json empties an element first, version 1 doesn't.
-	*i = Instance{Weight: DefaultWeight, Ports: i.Ports[:0], Networks: i.Networks[:0]}
-	if err := decode(value, i); err != nil {
+	*i = Instance{Ports: i.Ports[:0], Networks: i.Networks[:0]}
+	d.weight = DefaultWeight
+	d.Weight = &d.weight
+	if err := decode(value, &d.registered); err != nil {
 		return nil, err
+	}
+	if i.Weight = DefaultWeight; d.Weight != nil {
+		i.Weight = *d.Weight
 	}
 	if i.Namespace == "" {
 		i.Namespace = i.App
@@ -178,6 +197,9 @@ func (i *Instance) Check() error {
 	if i.Weight < MinWeight || i.Weight > MaxWeight {
 		return fmt.Errorf("weight %d: not in %d to %d", i.Weight, MinWeight, MaxWeight)
 	}
+	if i.Answers < 0 || i.Answers > MaxAnswers {
+		return fmt.Errorf("answers %d: not in 0 to %d", i.Answers, MaxAnswers)
+	}
 	if i.Priority < 0 || i.Priority > 65535 {
 		return fmt.Errorf("priority %d: not in 0 to 65535", i.Priority)
 	}
@@ -245,6 +267,18 @@ func (i *Instance) check(k Key) error {
 		return fmt.Errorf("instance %s of node %s: contradicts its key", Quote(i.ID), Quote(i.Node))
 	}
 	return CheckNode(i.Node)
+}
+
+// checkPortNames is [CheckPortName] for all ports.
+func (i *Instance) checkPortNames() error {
+	for n := range i.Ports {
+		if name := i.Ports[n].Name; name != "" {
+			if err := CheckPortName("name of a port", name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (p *Port) check() error {

@@ -71,6 +71,37 @@ func TestDecodeInstanceDefaults(t *testing.T) {
 	}
 }
 
+// TestDecodeWeight: 0 is a weight, and null is none, also after another value was
+// decoded into the same memory.
+func TestDecodeWeight(t *testing.T) {
+	var d InstanceDecoder
+	for _, tc := range []struct {
+		value string
+		want  int
+	}{{"0", 0}, {"null", DefaultWeight}, {"100", 100}, {"null", DefaultWeight}, {"1", 1}} {
+		i, err := d.Decode(writtenKey, with(t, "weight", tc.value))
+		if err != nil {
+			t.Errorf("weight %s: %v", tc.value, err)
+			continue
+		}
+		if i.Weight != tc.want {
+			t.Errorf("weight %s is %d, want %d", tc.value, i.Weight, tc.want)
+		}
+		b, err := Encode(*i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := DecodeInstance(writtenKey, b)
+		if err != nil || again.Weight != tc.want {
+			t.Errorf("weight %s, written and read: %v %v", tc.value, again, err)
+		}
+	}
+	i, err := d.Decode(writtenKey, []byte(`{"id":"3485248b1d18","node":"node-1","app":"shop","service":"web"}`))
+	if err != nil || i.Weight != DefaultWeight {
+		t.Errorf("no weight after others: %v %v", i, err)
+	}
+}
+
 // What other programs write can be anything. None of it may get into DNS, and
 // each refusal names its reason in one short line.
 func TestDecodeInstanceRefuses(t *testing.T) {
@@ -95,13 +126,14 @@ func TestDecodeInstanceRefuses(t *testing.T) {
 		{"service", `"wéb"`, "service"},
 		{"service", `7`, "not the JSON of its kind"},
 		{"namespace", `"*"`, `namespace "*"`},
-		{"weight", `0`, "weight 0"},
 		{"weight", `101`, "weight 101"},
 		{"weight", `-1`, "weight -1"},
 		{"weight", `NaN`, "not the JSON"},
 		{"weight", `1e999`, "not the JSON"},
 		{"weight", `1.5`, "not the JSON"},
 		{"priority", `65536`, "priority 65536"},
+		{"answers", `-1`, "answers -1"},
+		{"answers", `1001`, "answers 1001"},
 		{"host", `"127.0.0.1"`, "loopback"},
 		{"host", `"::1"`, "loopback"},
 		{"host", `"::ffff:127.0.0.1"`, "IPv4-mapped"},

@@ -33,6 +33,7 @@ func HostInstance(app, service string, at netip.AddrPort) Instance {
 		Ports: []Port{{Protocol: TCP, Container: at.Port(), Bindings: []Binding{{IP: ip, Port: at.Port()}}}},
 		// It has no network that it could be reached by, whatever is configured.
 		Address: AddressHost,
+		Weight:  KeepWeight,
 	}
 }
 
@@ -77,7 +78,7 @@ func (i *Instance) checkHostKey(name string) error {
 
 // Register registers one of [HostInstance]'s for as long as ttl, in whole
 // seconds, or renews it. What was registered before is overwritten, but for a
-// weight that isn't given (0) and the time at which it started.
+// weight that isn't given (KeepWeight) and the time at which it started.
 func (c *Client) Register(ctx context.Context, i Instance, ttl time.Duration) error {
 	if ttl < time.Second || ttl%time.Second != 0 {
 		return fmt.Errorf("TTL %s: want whole seconds, one or more", ttl)
@@ -89,8 +90,11 @@ func (c *Client) Register(ctx context.Context, i Instance, ttl time.Duration) er
 		i.Started = i.Observed
 	}
 	checked := i
-	if i.Weight == 0 {
+	if i.Weight == KeepWeight {
 		checked.Weight = DefaultWeight
+	}
+	if err := checked.checkPortNames(); err != nil {
+		return err
 	}
 	if err := checked.check(i.hostKey()); err != nil {
 		return err
@@ -126,11 +130,11 @@ func (c *Client) register(ctx context.Context, i Instance, ttl time.Duration) er
 	}
 	if was != nil {
 		i.Started = was.Started
-		if i.Weight == 0 {
+		if i.Weight == KeepWeight {
 			i.Weight = was.Weight
 		}
 	}
-	if i.Weight == 0 {
+	if i.Weight == KeepWeight {
 		i.Weight = DefaultWeight
 	}
 	value, err := Overlay(kv.Value, i)

@@ -54,6 +54,48 @@ func CheckApp(what, s string) error {
 	return CheckLabel(what, s)
 }
 
+// maxPortName is the longest name of a port (RFC 6335, section 5.1).
+const maxPortName = 15
+
+// CheckPortName returns an error that names what can't be the name of a port, as
+// it stands in SRV names behind an underscore, and why (RFC 6335, section 5.1).
+// That is for those who give names: what the registry has is taken if it is a
+// label.
+func CheckPortName(what, s string) error {
+	fail := func(why string) error { return fmt.Errorf("%s %s: %s (RFC 6335)", what, Quote(s), why) }
+	switch {
+	case s == "":
+		return fmt.Errorf("%s: is empty", what)
+	case !IsLabel(s) && len(s) <= MaxLabel:
+		return fail("only a-z, 0-9 and inner dashes make the name of a port")
+	case len(s) > maxPortName:
+		return fail(fmt.Sprintf("the name of a port has %d characters at most", maxPortName))
+	case strings.Trim(s, "0123456789-") == "":
+		return fail("the name of a port has a letter")
+	case strings.Contains(s, "--"):
+		return fail("the name of a port has no two dashes side by side")
+	}
+	return nil
+}
+
+// FoldName returns a name of one or more labels as it is registered: an
+// underscore within a label is a dash. One that begins a label stays, as in
+// _http._tcp.
+func FoldName(name string) string {
+	for n := 1; n < len(name); n++ {
+		if name[n] == '_' && name[n-1] != '.' {
+			b := []byte(name)
+			for ; n < len(b); n++ {
+				if b[n] == '_' && b[n-1] != '.' {
+					b[n] = '-'
+				}
+			}
+			return string(b)
+		}
+	}
+	return name
+}
+
 // CheckNode returns an error if s can't name a node: it is one part of a key,
 // usually the host's name, so dots and capitals are fine.
 func CheckNode(s string) error {

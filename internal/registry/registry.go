@@ -43,12 +43,19 @@ const (
 	AddressContainer = "container"
 )
 
-// The weight of an instance: how often it comes first, relative to others.
+// The weight of an instance: how often it comes first, relative to others. One
+// of weight 0 is told only where nothing else of its service serves.
 const (
-	MinWeight     = 1
+	MinWeight     = 0
 	MaxWeight     = 100
 	DefaultWeight = 1
+	// KeepWeight is for [Client.Register] alone: the weight that the host has,
+	// else DefaultWeight.
+	KeepWeight = -1
 )
+
+// MaxAnswers is the largest limit that there can be to a service's answers.
+const MaxAnswers = 1000
 
 // Instance is one running container of a service, or one host that was
 // registered by HTTP.
@@ -69,12 +76,15 @@ type Instance struct {
 	Health   string `json:"health"`
 	Draining bool   `json:"draining"`
 	// Host is the node's address for others.
-	Host     netip.Addr        `json:"host"`
-	Ports    []Port            `json:"ports"`
-	Networks []Network         `json:"networks"`
-	Weight   int               `json:"weight"`
-	Priority int               `json:"priority"`
-	Tags     map[string]string `json:"tags"`
+	Host     netip.Addr `json:"host"`
+	Ports    []Port     `json:"ports"`
+	Networks []Network  `json:"networks"`
+	Weight   int        `json:"weight"`
+	Priority int        `json:"priority"`
+	// Answers is how many addresses of the service a reply has at most, chosen
+	// by weight; 0 is all of them.
+	Answers int               `json:"answers,omitempty"`
+	Tags    map[string]string `json:"tags"`
 	// Address forces one kind of endpoint for this instance, whoever asks.
 	Address string `json:"address"`
 	// Hidden says that nobody is told of the container: it is here to be known

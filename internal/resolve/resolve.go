@@ -41,6 +41,9 @@ type Result struct {
 	Instances []Instance `json:"instances"`
 	// Host is where a resource was declared to be, if no instance is it.
 	Host *Host `json:"host,omitempty"`
+	// Answers is how many of the addresses one reply has at most, by a label of the
+	// service; 0 is all. Which ones is another choice for each client.
+	Answers int `json:"answers,omitempty"`
 	// Remark says in words what there is instead of instances.
 	Remark string `json:"remark,omitempty"`
 }
@@ -105,7 +108,10 @@ func (r Rack) Resolve(name string, a Asker) (Result, error) {
 		return Result{}, fmt.Errorf("%s: %w", res.Name, err)
 	}
 	for _, v := range x.Verdicts {
-		res.Instances = append(res.Instances, instance(&x.Match, v))
+		res.Instances = append(res.Instances, r.instance(&x.Match, v))
+	}
+	if x.Answers < res.addresses() {
+		res.Answers = x.Answers
 	}
 	res.describe(&x)
 	return res, nil
@@ -143,7 +149,22 @@ func (r *Result) setHost(res *index.Resource) {
 	}
 }
 
-func instance(m *index.Match, v index.Verdict) Instance {
+// addresses is how many there are, each once.
+func (r *Result) addresses() int {
+	all := map[netip.Addr]bool{}
+	for _, i := range r.Instances {
+		for _, e := range i.Endpoints {
+			all[e.Address] = true
+		}
+	}
+	return len(all)
+}
+
+// longestName is the longest name as text, with its last dot (RFC 1035, section
+// 2.3.4).
+const longestName = 254
+
+func (r Rack) instance(m *index.Match, v index.Verdict) Instance {
 	i := Instance{ID: v.Instance.ID(), Node: v.Instance.Node(), Told: v.Told, Why: v.Why, Endpoints: []Endpoint{}}
 	for _, p := range v.Left {
 		i.Unreachable = append(i.Unreachable, Unreachable{fmt.Sprintf("%d/%s", p.Container, p.Protocol()), p.Why})
@@ -151,6 +172,16 @@ func instance(m *index.Match, v index.Verdict) Instance {
 	for n := range v.Endpoints {
 		e := &v.Endpoints[n]
 		ports := m.Wanted(e)
+		if n := r.targetLength(e); n > longestName {
+			// Its address is told, and no port: the name that would lead there is none.
+			for _, p := range ports {
+				i.Unreachable = append(i.Unreachable, Unreachable{
+					fmt.Sprintf("%d/%s", p.Container, p.Protocol()),
+					fmt.Sprintf("has no SRV record, since its target would be a name of %d octets, and %d are the most", n+1, longestName+1),
+				})
+			}
+			ports = nil
+		}
 		for _, ip := range e.All() {
 			for _, p := range ports {
 				i.Endpoints = append(i.Endpoints, Endpoint{ip, e.Number(p), p.Name(), p.Protocol()})
@@ -161,4 +192,14 @@ func instance(m *index.Match, v index.Verdict) Instance {
 		}
 	}
 	return i
+}
+
+// targetLength is how long the name is to which an endpoint's SRV records lead, as
+// text with its last dot.
+func (r Rack) targetLength(e *index.Endpoint) int {
+	n := len(e.ID()) + len(e.Service()) + len(e.App()) + len(r.Zone) + len("....")
+	if e.Label() != "" {
+		n += len(e.Label()) + 1
+	}
+	return n
 }

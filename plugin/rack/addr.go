@@ -3,6 +3,7 @@ package rack
 import (
 	"bytes"
 	"encoding/binary"
+	"math"
 	"math/bits"
 
 	"github.com/miekg/dns"
@@ -18,9 +19,11 @@ const (
 	few = 16
 )
 
-// addEndpoints adds one record for each address of the type that was asked
-// for, as many as the asker can take.
-func (q *query) addEndpoints(endpoints []index.Endpoint) {
+// addEndpoints adds one record for each address of the type that was asked for,
+// as many as the asker can take, and as are wanted in a reply. If that isn't all,
+// the same client gets the same.
+func (q *query) addEndpoints(match *index.Match) {
+	endpoints := match.Endpoints
 	v6 := q.question.Qtype == dns.TypeAAAA
 	var buf [onStack]candidate
 	order := candidates(buf[:0], endpoints, v6)
@@ -31,8 +34,14 @@ func (q *query) addEndpoints(endpoints []index.Endpoint) {
 	if v6 {
 		size = sizeAAAA
 	}
-	n := min(len(order), max(q.room()/size, 1))
-	q.reply.Truncated = n < len(order)
+	n := min(len(order), q.mostAnswers(match.Answers))
+	if fit := max(q.room()/size, 1); fit < n {
+		n = fit
+		q.leftOut()
+	}
+	if n < len(order) {
+		order = choose(order, n, q.clientHash())
+	}
 	shuffle(order, n)
 	// One array for all records, and a place for the server's OPT record.
 	rrs := make([]dns.RR, n+1)
@@ -67,9 +76,9 @@ func address(e *index.Endpoint, v6 bool) []byte {
 	return e.Told(v6)
 }
 
-// candidates appends the addresses of one family to order. Several instances
-// behind one address of a node are one candidate with the weight of all: an
-// RRset has no duplicates (RFC 2181, section 5).
+// candidates appends the addresses of one family to order, with their hashes as
+// keys. Several instances behind one address of a node are one candidate with the
+// weight of all: an RRset has no duplicates (RFC 2181, section 5).
 func candidates(order []candidate, endpoints []index.Endpoint, v6 bool) []candidate {
 	var seen addressSet
 	if len(endpoints) > cap(order) {
@@ -90,9 +99,36 @@ func candidates(order []candidate, endpoints []index.Endpoint, v6 bool) []candid
 			order[at].priority = min(order[at].priority, e.Priority())
 			continue
 		}
-		order = append(order, candidate{at: int32(n), weight: uint32(e.Weight()), priority: e.Priority()})
+		order = append(order, candidate{key: addressHash(ip), at: int32(n), weight: uint32(e.Weight()), priority: e.Priority()})
 	}
 	return order
+}
+
+// mostAnswers is how many addresses a reply has at most: what the Corefile says,
+// or the service, whichever is less; 0 is no limit.
+func (q *query) mostAnswers(ofService int) int {
+	most := q.rack.answers
+	if ofService > 0 && (most == 0 || ofService < most) {
+		most = ofService
+	}
+	if most == 0 {
+		return math.MaxInt
+	}
+	return most
+}
+
+// clientHash tells the client from others, by its address.
+func (q *query) clientHash() uint64 {
+	ip := RemoteIP(q.w).As16()
+	return mix(binary.BigEndian.Uint64(ip[:8])) ^ mix(binary.BigEndian.Uint64(ip[8:])+0x9e3779b97f4a7c15)
+}
+
+// addressHash tells addresses apart.
+func addressHash(ip []byte) uint64 {
+	if len(ip) > 8 {
+		return binary.BigEndian.Uint64(ip) ^ binary.BigEndian.Uint64(ip[8:])
+	}
+	return uint64(binary.BigEndian.Uint32(ip[len(ip)-4:]))
 }
 
 // addressSet finds addresses among many: a hash table of their numbers, from 1
@@ -119,10 +155,7 @@ func (s *addressSet) find(ip []byte, next int, same func(int32) bool) int {
 		}
 		return next
 	}
-	h := uint64(binary.BigEndian.Uint32(ip[len(ip)-4:]))
-	if len(ip) > 8 {
-		h = binary.BigEndian.Uint64(ip) ^ binary.BigEndian.Uint64(ip[8:])
-	}
+	h := addressHash(ip)
 	// Fibonacci hashing (Knuth, volume 3, section 6.4).
 	at := int(h * 0x9e3779b97f4a7c15 >> s.shift)
 	for ; s.slots[at] != 0; at = (at + 1) & (len(s.slots) - 1) {

@@ -8,6 +8,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/rackdns/rackdns/internal/index"
+	"github.com/rackdns/rackdns/internal/registry"
 )
 
 // labelNS is the name of this server, relative to the zone.
@@ -32,8 +33,17 @@ type query struct {
 	snapshot *index.Snapshot
 	asker    index.Asker
 	kind     kind
-	reply    dns.Msg
-	asked    [1]dns.Question
+	// cut says that the reply lacks records, since the asker can't take them.
+	cut   bool
+	reply dns.Msg
+	asked [1]dns.Question
+}
+
+// fold makes the name one as it is registered: who typed order_db means order-db.
+func (q *query) fold() {
+	if folded := registry.FoldName(q.relative); folded != q.relative {
+		q.name, q.relative = folded+"."+q.zone.name, folded
+	}
 }
 
 // begin makes an empty authoritative answer.
@@ -67,7 +77,7 @@ func (q *query) answer(ctx context.Context) int {
 		q.finish()
 	case labelNS:
 		q.kind = kindApex
-		q.addAddrs(q.serverAddrs())
+		q.addAddrs(q.rack.ownAddrs(q.snapshot))
 		q.finish()
 	default:
 		return q.answerMatch(ctx, q.snapshot.Lookup(q.relative, q.asker))
@@ -87,7 +97,7 @@ func (q *query) answerMatch(ctx context.Context, match index.Match) int {
 	case index.AService, index.AnInstance:
 		switch qtype {
 		case dns.TypeA, dns.TypeAAAA:
-			q.addEndpoints(match.Endpoints)
+			q.addEndpoints(&match)
 		case dns.TypeSRV:
 			q.addServices(&match)
 		}
@@ -110,7 +120,7 @@ func (q *query) answerApex() {
 		q.reply.Answer[0].Header().Name = q.question.Name
 	case dns.TypeNS:
 		q.reply.Answer = []dns.RR{&dns.NS{Hdr: q.header(dns.TypeNS), Ns: q.zone.ns}}
-		for _, ip := range q.serverAddrs() {
+		for _, ip := range q.rack.ownAddrs(q.snapshot) {
 			q.reply.Extra = append(q.reply.Extra, addrRR(q.zone.ns, ip, q.rack.ttl))
 		}
 	}
@@ -139,6 +149,15 @@ func (q *query) negative(rcode int) {
 	q.reply.Ns, q.reply.Extra = rrs[:1:1], rrs[1:1:2]
 }
 
+// leftOut notes that not all records fit. The reply says so only if the asker can
+// do something about that, which is to ask again over TCP: who does and finds TC
+// there, too, may give up, as unbound does.
+func (q *query) leftOut() {
+	q.cut = true
+	state := q.state()
+	q.reply.Truncated = state.Proto() == "udp"
+}
+
 // unknown reports whether the reply denies that its name exists.
 func (q *query) unknown() bool { return q.kind == kindUnknown && q.reply.Rcode == dns.RcodeNameError }
 
@@ -163,16 +182,37 @@ func (q *query) soa() *dns.SOA { return q.rack.soa(q.zone, q.snapshot) }
 // change that DNS shows, so it is the same on every replica.
 func (r *Rack) soa(z *zone, s *index.Snapshot) *dns.SOA {
 	return &dns.SOA{
-		Hdr:  dns.RR_Header{Name: z.name, Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: r.ttl},
-		Ns:   z.ns,
-		Mbox: z.mbox,
-		// Serials wrap by definition (RFC 1982); an empty rack has etcd's first.
-		Serial:  uint32(max(s.Serial(), 1)),
-		Refresh: 7200,
-		Retry:   1800,
-		Expire:  86400,
+		Hdr:     dns.RR_Header{Name: z.name, Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: r.ttl},
+		Ns:      z.ns,
+		Mbox:    z.mbox,
+		Serial:  serialOf(s),
+		Refresh: r.refresh(),
+		Retry:   (r.refresh() + 1) / 2,
+		Expire:  r.expire(),
 		Minttl:  r.ttl,
 	}
+}
+
+// The times of a zone's secondaries, in seconds.
+const (
+	// leastRefresh is how often a secondary looks for changes at most.
+	leastRefresh = 5
+	// usualExpire is for how long one that can't reach us goes on.
+	usualExpire = 86400
+)
+
+// refresh is how often secondaries look for changes that they weren't notified of:
+// as often as others ask again.
+func (r *Rack) refresh() uint32 { return max(r.ttl, leastRefresh) }
+
+// expire is how old the answers of a secondary may get, which is how old ours may,
+// if there is a limit to that. It is more than refresh and retry together (RFC
+// 1912, section 2.2).
+func (r *Rack) expire() uint32 {
+	if r.maxStale == 0 {
+		return usualExpire
+	}
+	return uint32(max(r.maxStale.Seconds(), float64(2*r.refresh())))
 }
 
 // state is the question in the form that CoreDNS's own packages want.
@@ -196,43 +236,4 @@ func addrRR(name string, ip netip.Addr, ttl uint32) dns.RR {
 	}
 	h.Rrtype = dns.TypeAAAA
 	return &dns.AAAA{Hdr: h, AAAA: ip.AsSlice()}
-}
-
-// serverAddrs are the addresses of this server, as far as it knows them: those
-// it is configured to listen on, else the one that was asked, else the node's.
-func (q *query) serverAddrs() []netip.Addr {
-	if ips := q.rack.configuredAddrs(q.asker.OnNode()); len(ips) > 0 {
-		return ips
-	}
-	state := q.state()
-	if ip, err := netip.ParseAddr(state.LocalIP()); err == nil && !ip.IsUnspecified() {
-		return []netip.Addr{ip.Unmap().WithZone("")}
-	}
-	return q.rack.nodeAddrs(q.snapshot)
-}
-
-// configuredAddrs are the addresses that the server listens on, without those
-// of the loopback interface where another host asks and there are others.
-func (r *Rack) configuredAddrs(onNode bool) []netip.Addr {
-	if onNode {
-		return r.nsAddrs
-	}
-	var ips []netip.Addr
-	for _, ip := range r.nsAddrs {
-		if !ip.IsLoopback() {
-			ips = append(ips, ip)
-		}
-	}
-	if len(ips) == 0 {
-		return r.nsAddrs
-	}
-	return ips
-}
-
-// nodeAddrs is the address by which others reach this node.
-func (r *Rack) nodeAddrs(s *index.Snapshot) []netip.Addr {
-	if n := s.Nodes()[r.config.Options.Node]; n != nil && len(n.Addresses) > 0 {
-		return n.Addresses[:1]
-	}
-	return nil
 }

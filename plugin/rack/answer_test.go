@@ -45,8 +45,8 @@ func TestNames(t *testing.T) {
 	t.Parallel()
 	r := newTestRack(t, shop()...)
 	webSRV := rrs(
-		test.SRV("web.shop.acme.convox. 5 IN SRV 0 1 47889 "+web1),
-		test.SRV("web.shop.acme.convox. 5 IN SRV 3 7 40001 "+web2))
+		test.SRV("web.shop.acme.convox. 5 IN SRV 0 256 47889 "+web1),
+		test.SRV("web.shop.acme.convox. 5 IN SRV 3 1792 40001 "+web2))
 	glue := rrs(test.A(web1+" 5 IN A 10.0.2.10"), test.A(web2+" 5 IN A 10.0.2.11"))
 	const arpa = "18.172.in-addr.arpa."
 	arpaSOA := soa(arpa, "ns.dns.acme.convox.")
@@ -63,14 +63,14 @@ func TestNames(t *testing.T) {
 		{"service ANY", test.Case{Qname: "web.shop.acme.convox.", Qtype: dns.TypeANY, Answer: rrs(
 			test.HINFO(`web.shop.acme.convox. 5 IN HINFO "RFC8482" ""`))}},
 		{"by namespace", test.Case{Qname: "web.store.acme.convox.", Qtype: dns.TypeSRV, Answer: rrs(
-			test.SRV("web.store.acme.convox. 5 IN SRV 0 1 47889 3485248b1d18.web.store.acme.convox."),
-			test.SRV("web.store.acme.convox. 5 IN SRV 3 7 40001 99aa248b1d18.web.store.acme.convox.")), Extra: rrs(
+			test.SRV("web.store.acme.convox. 5 IN SRV 0 256 47889 3485248b1d18.web.store.acme.convox."),
+			test.SRV("web.store.acme.convox. 5 IN SRV 3 1792 40001 99aa248b1d18.web.store.acme.convox.")), Extra: rrs(
 			test.A("3485248b1d18.web.store.acme.convox. 5 IN A 10.0.2.10"), test.A("99aa248b1d18.web.store.acme.convox. 5 IN A 10.0.2.11"))}},
 		{"port by name", test.Case{Qname: "_http._tcp.web.shop.acme.convox.", Qtype: dns.TypeSRV, Answer: rrs(
-			test.SRV("_http._tcp.web.shop.acme.convox. 5 IN SRV 0 1 47889 "+web1),
-			test.SRV("_http._tcp.web.shop.acme.convox. 5 IN SRV 3 7 40001 "+web2)), Extra: glue}},
+			test.SRV("_http._tcp.web.shop.acme.convox. 5 IN SRV 0 256 47889 "+web1),
+			test.SRV("_http._tcp.web.shop.acme.convox. 5 IN SRV 3 1792 40001 "+web2)), Extra: glue}},
 		{"port by number and protocol", test.Case{Qname: "_3000._udp.web.shop.acme.convox.", Qtype: dns.TypeSRV,
-			Answer: rrs(test.SRV("_3000._udp.web.shop.acme.convox. 5 IN SRV 3 7 40001 " + web2)), Extra: glue[1:]}},
+			Answer: rrs(test.SRV("_3000._udp.web.shop.acme.convox. 5 IN SRV 3 1792 40001 " + web2)), Extra: glue[1:]}},
 		{"port A", test.Case{Qname: "_http._tcp.web.shop.acme.convox.", Qtype: dns.TypeA, Ns: testSOA}},
 		{"port that nobody publishes", test.Case{Qname: "_metrics._tcp.web.shop.acme.convox.", Qtype: dns.TypeSRV, Ns: testSOA}},
 		{"port that nobody has", test.Case{Qname: "_ftp._tcp.web.shop.acme.convox.", Qtype: dns.TypeSRV, Rcode: dns.RcodeNameError, Ns: testSOA}},
@@ -79,14 +79,14 @@ func TestNames(t *testing.T) {
 		{"declared port", test.Case{Qname: "_grpc._tcp.worker.shop.acme.convox.", Qtype: dns.TypeSRV, Ns: testSOA}},
 		{"instance A", test.Case{Qname: web1, Qtype: dns.TypeA, Answer: rrs(test.A(web1 + " 5 IN A 10.0.2.10"))}},
 		{"instance SRV", test.Case{Qname: web2, Qtype: dns.TypeSRV,
-			Answer: rrs(test.SRV(web2 + " 5 IN SRV 3 7 40001 " + web2)), Extra: glue[1:]}},
+			Answer: rrs(test.SRV(web2 + " 5 IN SRV 3 1792 40001 " + web2)), Extra: glue[1:]}},
 		{"instance that drains", test.Case{Qname: "dead248b1d18.web.shop.acme.convox.", Qtype: dns.TypeA, Ns: testSOA}},
 		{"no such instance", test.Case{Qname: "beef248b1d18.web.shop.acme.convox.", Qtype: dns.TypeA, Rcode: dns.RcodeNameError, Ns: testSOA}},
 		{"below an instance", test.Case{Qname: "x." + web1, Qtype: dns.TypeA, Rcode: dns.RcodeNameError, Ns: testSOA}},
 		{"resource A", test.Case{Qname: "cache.resource.shop.acme.convox.", Qtype: dns.TypeA, Answer: rrs(test.A("cache.resource.shop.acme.convox. 5 IN A 10.0.9.1"))}},
 		{"resource AAAA", test.Case{Qname: "cache.resource.shop.acme.convox.", Qtype: dns.TypeAAAA, Ns: testSOA}},
 		{"resource SRV", test.Case{Qname: "cache.resource.shop.acme.convox.", Qtype: dns.TypeSRV,
-			Answer: rrs(test.SRV("cache.resource.shop.acme.convox. 5 IN SRV 0 1 6379 cache.resource.shop.acme.convox.")),
+			Answer: rrs(test.SRV("cache.resource.shop.acme.convox. 5 IN SRV 0 256 6379 cache.resource.shop.acme.convox.")),
 			Extra:  rrs(test.A("cache.resource.shop.acme.convox. 5 IN A 10.0.9.1"))}},
 		{"resource of the rack", test.Case{Qname: "cache.resource.acme.convox.", Qtype: dns.TypeA, Answer: rrs(test.A("cache.resource.acme.convox. 5 IN A 10.0.9.9"))}},
 		{"above resources", test.Case{Qname: "resource.shop.acme.convox.", Qtype: dns.TypeA, Ns: testSOA}},
@@ -94,10 +94,10 @@ func TestNames(t *testing.T) {
 		{"database by type", test.Case{Qname: "mysql.shop.acme.convox.", Qtype: dns.TypeAAAA, Answer: rrs(test.AAAA("mysql.shop.acme.convox. 5 IN AAAA 2001:db8:9::3"))}},
 		{"database by group", test.Case{Qname: "mysql-leopard.shop.acme.convox.", Qtype: dns.TypeA, Answer: rrs(test.A("mysql-leopard.shop.acme.convox. 5 IN A 10.0.9.2"))}},
 		{"default database by group", test.Case{Qname: "mysql-tiger.shop.acme.convox.", Qtype: dns.TypeSRV,
-			Answer: rrs(test.SRV("mysql-tiger.shop.acme.convox. 5 IN SRV 0 1 3307 mysql-tiger.shop.acme.convox.")),
+			Answer: rrs(test.SRV("mysql-tiger.shop.acme.convox. 5 IN SRV 0 256 3307 mysql-tiger.shop.acme.convox.")),
 			Extra:  rrs(test.AAAA("mysql-tiger.shop.acme.convox. 5 IN AAAA 2001:db8:9::3"))}},
 		{"outside host", test.Case{Qname: "mail.resource.shop.acme.convox.", Qtype: dns.TypeA, Answer: rrs(test.CNAME("mail.resource.shop.acme.convox. 5 IN CNAME mx.example.com."))}},
-		{"outside host's port", test.Case{Qname: "mail.resource.shop.acme.convox.", Qtype: dns.TypeSRV, Answer: rrs(test.SRV("mail.resource.shop.acme.convox. 5 IN SRV 0 1 25 mx.example.com."))}},
+		{"outside host's port", test.Case{Qname: "mail.resource.shop.acme.convox.", Qtype: dns.TypeSRV, Answer: rrs(test.SRV("mail.resource.shop.acme.convox. 5 IN SRV 0 256 25 mx.example.com."))}},
 		{"host that is no host", test.Case{Qname: "odd.resource.shop.acme.convox.", Qtype: dns.TypeA, Rcode: dns.RcodeNameError, Ns: testSOA}},
 		{"app", test.Case{Qname: "shop.acme.convox.", Qtype: dns.TypeA, Ns: testSOA}},
 		{"no such app", test.Case{Qname: "web.nothing.acme.convox.", Qtype: dns.TypeA, Rcode: dns.RcodeNameError, Ns: testSOA}},
@@ -141,11 +141,11 @@ func TestEndpointByAsker(t *testing.T) {
 		srv        []dns.RR
 	}{
 		{"a stranger", outside, rrs(test.A(name+" 5 IN A 10.0.2.10"), test.A(name+" 5 IN A 10.0.2.11")), nil, rrs(
-			test.SRV(name+" 5 IN SRV 0 1 47889 "+web1), test.SRV(name+" 5 IN SRV 3 7 40001 "+web2))},
+			test.SRV(name+" 5 IN SRV 0 256 47889 "+web1), test.SRV(name+" 5 IN SRV 3 1792 40001 "+web2))},
 		{"a container on the network", "172.18.0.9",
 			rrs(test.A(name+" 5 IN A 172.18.0.2"), test.A(name+" 5 IN A 172.18.0.3")),
 			rrs(test.AAAA(name+" 5 IN AAAA 2001:db8::2"), test.AAAA(name+" 5 IN AAAA 2001:db8::3")), rrs(
-				test.SRV(name+" 5 IN SRV 0 1 3000 "+web1), test.SRV(name+" 5 IN SRV 3 7 3000 "+web2), test.SRV(name+" 5 IN SRV 3 7 9100 "+web2))},
+				test.SRV(name+" 5 IN SRV 0 256 3000 "+web1), test.SRV(name+" 5 IN SRV 3 1792 3000 "+web2), test.SRV(name+" 5 IN SRV 3 1792 9100 "+web2))},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			_, m := ask(t, r, tc.from, question(name, dns.TypeA))

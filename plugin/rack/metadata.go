@@ -37,14 +37,34 @@ func (r *Rack) Metadata(ctx context.Context, state request.Request) context.Cont
 	if z == nil {
 		return ctx
 	}
-	metadata.SetValueFunc(ctx, "rack/rack", func() string { return r.index.Rack() })
 	if !z.forward {
+		metadata.SetValueFunc(ctx, "rack/rack", func() string { return r.index.Rack() })
 		return ctx
 	}
-	match := sync.OnceValue(func() index.Match { return s.Lookup(relative(lower, z.name), asker()) })
-	metadata.SetValueFunc(ctx, "rack/kind", func() string { return kindNames[kinds[match().Kind]] })
-	metadata.SetValueFunc(ctx, "rack/app", func() string {
-		switch m := match(); {
+	r.MetadataOf(ctx, state, s, func() (string, bool) { return relative(lower, z.name), true })
+	return ctx
+}
+
+// MetadataOf sets the metadata of a name, which is relative to the rack's zone. All
+// of it is empty where that turns out to be none of ours. It is called for every query, so nothing is looked
+// up before somebody wants to know.
+func (r *Rack) MetadataOf(ctx context.Context, state request.Request, s *index.Snapshot, full func() (name string, ok bool)) {
+	match := sync.OnceValue(func() index.Match {
+		name, _ := full()
+		return s.Lookup(name, s.Asker(RemoteIP(state.W)))
+	})
+	of := func(label string, get func(m index.Match) string) {
+		metadata.SetValueFunc(ctx, "rack/"+label, func() string {
+			if _, ok := full(); !ok {
+				return ""
+			}
+			return get(match())
+		})
+	}
+	of("rack", func(index.Match) string { return r.index.Rack() })
+	of("kind", func(m index.Match) string { return kindNames[kinds[m.Kind]] })
+	of("app", func(m index.Match) string {
+		switch {
 		case m.Service != nil:
 			return m.Service.App()
 		case m.Resource != nil:
@@ -52,17 +72,19 @@ func (r *Rack) Metadata(ctx context.Context, state request.Request) context.Cont
 		}
 		return ""
 	})
-	metadata.SetValueFunc(ctx, "rack/service", func() string {
-		if m := match(); m.Service != nil {
+	of("service", func(m index.Match) string {
+		if m.Service != nil {
 			return m.Service.Name()
 		}
 		return ""
 	})
-	metadata.SetValueFunc(ctx, "rack/resource", func() string {
-		if m := match(); m.Resource != nil {
+	of("resource", func(m index.Match) string {
+		if m.Resource != nil {
 			return m.Resource.Name
 		}
 		return ""
 	})
-	return ctx
 }
+
+// InZone returns a relative name as a full one, in the rack's first zone.
+func (r *Rack) InZone(relative string) string { return relative + "." + r.base }

@@ -31,8 +31,14 @@ var (
 	omissions = promauto.NewCounterVec(prometheus.CounterOpts{
 		Namespace: plugin.Namespace,
 		Subsystem: name,
-		Name:      "transfer_omitted_records_total",
-		Help:      "Records left out of zone transfers, since a name in them would be longer than names can be.",
+		Name:      "omitted_records_total",
+		Help:      "Records left out of replies and zone transfers, since a name in them would be longer than names can be.",
+	}, []string{"rack"})
+	notifyFailures = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: name,
+		Name:      "notify_failures_total",
+		Help:      "NOTIFYs that a secondary didn't take.",
 	}, []string{"rack"})
 	hiddenQueries = promauto.NewCounterVec(prometheus.CounterOpts{
 		Namespace: plugin.Namespace,
@@ -111,7 +117,7 @@ func (c *counters) count(q *query, code int) {
 		result = resultNoData
 	}
 	c.replies[q.kind][result].Inc()
-	if q.reply.Truncated {
+	if q.cut {
 		c.truncated.Inc()
 	}
 }

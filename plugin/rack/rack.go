@@ -35,17 +35,20 @@ type Rack struct {
 	release func() error
 
 	ttl uint32
+	// answers is how many addresses a reply has at most, 0 if there is no limit.
+	answers int
 	// maxStale is how old the picture may be while the registry is out of
 	// reach; 0 is as old as it gets.
 	maxStale time.Duration
 	fall     fall.F
 	upstream *upstream.Upstream
 	// nsAddrs are the addresses at which this server is asked, if they are
-	// known from the configuration.
-	nsAddrs []netip.Addr
+	// known from the configuration, ifAddrs those of the host.
+	nsAddrs, ifAddrs []netip.Addr
 	// signed says that the dnssec plugin signs what we answer.
 	signed   bool
 	counters counters
+	notifier *notifier
 	clients  *clients
 }
 
@@ -100,6 +103,7 @@ func (r *Rack) ServeDNS(ctx context.Context, w dns.ResponseWriter, req *dns.Msg)
 	}
 	if z.forward {
 		q.base = z.name
+		q.fold()
 	}
 	code := q.answer(ctx)
 	if q.unknown() && r.Next != nil && r.fall.Through(lower) {
@@ -131,7 +135,12 @@ func (r *Rack) isStale() bool { return r.maxStale > 0 && r.index.Age() > r.maxSt
 
 // match returns the zone that a name in lower case is in, nil if there is none.
 func (r *Rack) match(name string) *zone {
+	// A network in the Corefile can be a hundred zones.
+	arpa := strings.HasSuffix(name, ".arpa.")
 	for n := range r.zones {
+		if !arpa && !r.zones[n].forward {
+			continue
+		}
 		if within(name, r.zones[n].name) {
 			return &r.zones[n]
 		}

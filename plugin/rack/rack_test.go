@@ -157,7 +157,7 @@ func draining(i *registry.Instance) { i.Draining = true }
 
 // soa is the record that a negative answer of a zone has.
 func soa(zone, ns string) []dns.RR {
-	return []dns.RR{test.SOA(fmt.Sprintf("%s 5 IN SOA %s hostmaster.acme.convox. %d 7200 1800 86400 5", zone, ns, serial))}
+	return []dns.RR{test.SOA(fmt.Sprintf("%s 5 IN SOA %s hostmaster.acme.convox. %d 5 3 86400 5", zone, ns, serial))}
 }
 
 var testSOA = soa(testZone, "ns.dns.acme.convox.")

@@ -27,7 +27,7 @@ func (q *query) answerResource(ctx context.Context, match *index.Match) int {
 	outside := r.OutsideHost()
 	switch {
 	case r.Backed && address:
-		q.addEndpoints(match.Endpoints)
+		q.addEndpoints(match)
 	case r.Backed && qtype == dns.TypeSRV:
 		q.addServices(match)
 	case r.Addr.IsValid() && address:
@@ -35,8 +35,10 @@ func (q *query) answerResource(ctx context.Context, match *index.Match) int {
 			q.reply.Answer = []dns.RR{rr}
 		}
 	case r.Addr.IsValid() && qtype == dns.TypeSRV && r.Port != 0:
-		q.addServer(r.Port, q.name)
-		q.reply.Extra = []dns.RR{addrRR(q.name, r.Addr, q.rack.ttl)}
+		// Also where the question is for a short name.
+		target := q.fullName()
+		q.addServer(r.Port, target)
+		q.reply.Extra = []dns.RR{addrRR(target, r.Addr, q.rack.ttl)}
 	case outside == "" || qtype == dns.TypeANY:
 	case qtype == dns.TypeSRV && r.Port != 0:
 		// The port is only known here, so this one type has its own record
@@ -50,7 +52,7 @@ func (q *query) answerResource(ctx context.Context, match *index.Match) int {
 }
 
 func (q *query) addServer(port uint16, target string) {
-	q.reply.Answer = []dns.RR{&dns.SRV{Hdr: q.header(dns.TypeSRV), Port: port, Weight: 1, Target: target}}
+	q.reply.Answer = []dns.RR{&dns.SRV{Hdr: q.header(dns.TypeSRV), Port: port, Weight: weightUnit, Target: target}}
 }
 
 // follow answers with a CNAME and with what the whole server knows of its

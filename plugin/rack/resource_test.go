@@ -32,22 +32,22 @@ func TestResourceThatIsAContainer(t *testing.T) {
 		{
 			name:      "it says so itself",
 			owners:    []string{"leopard.resource.shop.acme.convox.", "mysql.shop.acme.convox.", "mysql-leopard.shop.acme.convox."},
-			inside:    []string{"0 1 3306 " + target, "0 1 9104 " + target},
-			strangers: []string{"0 1 41000 " + target},
+			inside:    []string{"0 256 3306 " + target, "0 256 9104 " + target},
+			strangers: []string{"0 256 41000 " + target},
 		},
 		{
 			name:      "declared with a port",
 			extra:     []any{registry.Resource{App: "shop", Name: "leopard", Type: "mysql", Port: 3306}},
 			owners:    []string{"leopard.resource.shop.acme.convox.", "mysql.shop.acme.convox.", "mysql-leopard.shop.acme.convox."},
-			inside:    []string{"0 1 3306 " + target},
-			strangers: []string{"0 1 41000 " + target},
+			inside:    []string{"0 256 3306 " + target},
+			strangers: []string{"0 256 41000 " + target},
 		},
 		{
 			name:      "declared by its ID, for the rack",
 			extra:     []any{registry.Resource{Name: "main", Type: "mysql", Host: "db0000000001", Port: 3306}},
 			owners:    []string{"main.resource.acme.convox."},
-			inside:    []string{"0 1 3306 " + target},
-			strangers: []string{"0 1 41000 " + target},
+			inside:    []string{"0 256 3306 " + target},
+			strangers: []string{"0 256 41000 " + target},
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -10,10 +10,12 @@ import (
 	"github.com/rackdns/rackdns/internal/index"
 )
 
-// answerReverse answers for a reverse zone: PTR records to instances' names.
+// answerReverse answers for a reverse zone: PTR records to instances' names. A
+// zone of one address, as CoreDNS makes many of a network such as 172.18.0.0/25,
+// has them at its apex.
 func (q *query) answerReverse() {
 	q.kind = kindReverse
-	if q.name == q.zone.name {
+	if q.name == q.zone.name && q.question.Qtype != dns.TypePTR {
 		q.kind = kindApex
 		q.answerApex()
 		return
@@ -26,6 +28,10 @@ func (q *query) answerReverse() {
 	var instances []*index.Instance
 	if err == nil {
 		instances = q.snapshot.Reverse(ip)
+	}
+	if len(instances) == 0 && q.name == q.zone.name {
+		q.finish()
+		return
 	}
 	if len(instances) == 0 {
 		q.kind = kindUnknown

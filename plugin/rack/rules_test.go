@@ -196,13 +196,22 @@ func ruleSerial(t *testing.T) {
 	web.Observed, web.Image, web.Tags = time.Unix(1, 0), "web:2", map[string]string{"k": "v"}
 	change(t, r.index, serial+1, web, false)
 	is("a change that DNS doesn't show", serial)
-	change(t, r.index, serial+2, registry.Node{Node: "node-1", Engine: "e", Started: time.Unix(2, 0)}, false)
-	is("a node", serial)
+	node := registry.Node{Node: "node-1", Engine: "e", Addresses: []netip.Addr{netip.MustParseAddr("10.0.2.10")}}
+	change(t, r.index, serial+2, node, false)
+	is("a new node, whose addresses decide about what is told", serial+2)
+	node.Started, node.Version = time.Unix(2, 0), "2"
+	change(t, r.index, serial+3, node, false)
+	is("a node's change that DNS doesn't show", serial+2)
+	node.Addresses = []netip.Addr{netip.MustParseAddr("10.0.2.11")}
+	change(t, r.index, serial+4, node, false)
+	is("a node's address", serial+4)
+	change(t, r.index, serial+5, node, true)
+	is("a node that is gone", serial+4)
 	web.Weight = 2
-	change(t, r.index, serial+3, web, false)
-	is("a change that DNS shows", serial+3)
-	change(t, r.index, serial+5, web, true)
-	is("a deletion", serial+5)
+	change(t, r.index, serial+6, web, false)
+	is("a change that DNS shows", serial+6)
+	change(t, r.index, serial+7, web, true)
+	is("a deletion", serial+7)
 	change(t, r.index, 1<<32+7, web, false)
 	is("revisions have more bits than serials", 7)
 }
@@ -215,7 +224,7 @@ func ruleTargets(t *testing.T) {
 	const name, one, two = "web.shop.acme.convox.", "000000000001.web.shop.acme.convox.", "000000000002.web.shop.acme.convox."
 	_, m := ask(t, r, outside, question(name, dns.TypeSRV))
 	checkReply(t, test.Case{Qname: name, Qtype: dns.TypeSRV,
-		Answer: rrs(test.SRV(name+" 5 IN SRV 0 1 40001 "+one), test.SRV(name+" 5 IN SRV 0 1 40002 "+two)),
+		Answer: rrs(test.SRV(name+" 5 IN SRV 0 256 40001 "+one), test.SRV(name+" 5 IN SRV 0 256 40002 "+two)),
 		Extra:  rrs(test.A(one+" 5 IN A 10.0.2.10"), test.A(two+" 5 IN A 10.0.2.10"))}, m)
 }
 
@@ -243,7 +252,7 @@ func ruleWeights(t *testing.T) {
 			}
 		}
 	}
-	want := map[string]string{"000000000001.web.shop.acme.convox.": "1 40001", "000000000002.web.shop.acme.convox.": "100 40002", "000000000003.web.shop.acme.convox.": "1 40003"}
+	want := map[string]string{"000000000001.web.shop.acme.convox.": "256 40001", "000000000002.web.shop.acme.convox.": "25600 40002", "000000000003.web.shop.acme.convox.": "256 40003"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("weight and port (-want +got):\n%s", diff)
 	}

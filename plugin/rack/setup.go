@@ -3,7 +3,6 @@ package rack
 import (
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -43,10 +42,13 @@ func setup(c *caddy.Controller) error {
 	w.coming++
 	c.OnStartup(func() error {
 		config := dnsserver.GetConfig(c)
-		r.nsAddrs = boundAddrs(config.ListenHosts)
+		r.nsAddrs, r.ifAddrs = boundAddrs(config.ListenHosts), interfaceAddrs()
 		r.signed = config.Handler("dnssec") != nil
 		if err := r.start(); err != nil {
 			return err
+		}
+		if notify := notifiesBy(config.Handler("transfer")); notify != nil {
+			r.startNotifying(notify)
 		}
 		w.started(r, listenAddrs(config))
 		return nil
@@ -70,31 +72,24 @@ func (r *Rack) start() error {
 }
 
 func (r *Rack) stop() error {
+	r.notifier.stop()
 	if r.release == nil {
 		return nil
 	}
 	return r.release()
 }
 
-// boundAddrs returns the addresses a server listens on, unless that is all of
-// them.
-func boundAddrs(hosts []string) []netip.Addr {
-	var ips []netip.Addr
-	for _, h := range hosts {
-		if ip, err := netip.ParseAddr(h); err == nil && !ip.IsUnspecified() {
-			ips = append(ips, ip.Unmap())
-		}
-	}
-	return ips
-}
-
 func parse(c *caddy.Controller) (*Rack, error) {
 	r := newRack()
 	for n := 0; c.Next(); n++ {
 		if n > 0 {
-			return nil, plugin.ErrOnce
+			return nil, c.Errf("%s is there twice: want one in a server block, with all zones of the rack", name)
 		}
-		if err := r.setZones(plugin.OriginsFromArgsOrServerBlock(c.RemainingArgs(), c.ServerBlockKeys)); err != nil {
+		args := c.RemainingArgs()
+		if err := checkZones(args); err != nil {
+			return nil, c.Err(err.Error())
+		}
+		if err := r.setZones(plugin.OriginsFromArgsOrServerBlock(args, c.ServerBlockKeys)); err != nil {
 			return nil, c.Err(err.Error())
 		}
 		seen := map[string]bool{}
@@ -104,7 +99,11 @@ func parse(c *caddy.Controller) (*Rack, error) {
 				return nil, c.Errf("property %q is there twice", property)
 			}
 			seen[property] = true
-			if err := r.parseProperty(property, c.RemainingArgs()); err != nil {
+			args := c.RemainingArgs()
+			if slices.Contains(args, "") {
+				return nil, c.Errf("property %q: has an empty argument", property)
+			}
+			if err := r.parseProperty(property, args); err != nil {
 				return nil, c.Errf("property %q: %v", property, err)
 			}
 		}
@@ -182,6 +181,22 @@ func (r *Rack) setZones(names []string) error {
 	return nil
 }
 
+// properties are all that there are, in the order of the manual.
+var properties = []string{
+	"etcd", "credentials", "tls", "prefix", "node", "address", "routable", "ttl", "answers", "max_stale", "preserve", "state", "fallthrough",
+}
+
+// checkZones finds arguments that are no zones, which CoreDNS leaves out without a
+// word.
+func checkZones(args []string) error {
+	for _, z := range args {
+		if hosts := plugin.Host(z).NormalizeExact(); len(hosts) == 0 {
+			return fmt.Errorf("zone %s: is no domain name, such as acme.convox, and no network, such as 172.18.0.0/16", registry.Quote(z))
+		}
+	}
+	return nil
+}
+
 // parseProperty takes one line of the block.
 func (r *Rack) parseProperty(property string, args []string) error {
 	reg, opts := &r.config.Registry, &r.config.Options
@@ -215,6 +230,8 @@ func (r *Rack) parseProperty(property string, args []string) error {
 		opts.Routable, err = args, atLeast(args, 1)
 	case "ttl":
 		r.ttl, err = parseTTL(args)
+	case "answers":
+		r.answers, err = parseAnswers(args)
 	case "max_stale":
 		r.maxStale, err = parseDuration(args)
 	case "preserve":
@@ -222,9 +239,11 @@ func (r *Rack) parseProperty(property string, args []string) error {
 	case "state":
 		err = oneOf(args, &r.config.State)
 	case "fallthrough":
-		r.fall.SetZonesFromArgs(args)
+		if err = checkZones(args); err == nil {
+			r.fall.SetZonesFromArgs(args)
+		}
 	default:
-		return fmt.Errorf("there is no such property")
+		return fmt.Errorf("there is no such property; there are %s", strings.Join(properties, ", "))
 	}
 	return err
 }
@@ -274,11 +293,22 @@ func parseTTL(args []string) (uint32, error) {
 	if err := exactly(args, 1); err != nil {
 		return 0, err
 	}
-	n, err := strconv.Atoi(args[0])
-	if err != nil || n < 0 || n > maxTTL {
+	n, err := strconv.ParseUint(args[0], 10, 31)
+	if err != nil || n > maxTTL {
 		return 0, fmt.Errorf("%q is not a number of seconds from 0 to %d", args[0], maxTTL)
 	}
 	return uint32(n), nil
+}
+
+func parseAnswers(args []string) (int, error) {
+	if err := exactly(args, 1); err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseUint(args[0], 10, 31)
+	if err != nil || n < 1 || n > registry.MaxAnswers {
+		return 0, fmt.Errorf("%q is not a number of addresses from 1 to %d; without it there is no limit", args[0], registry.MaxAnswers)
+	}
+	return int(n), nil
 }
 
 func parseDuration(args []string) (time.Duration, error) {
@@ -286,7 +316,7 @@ func parseDuration(args []string) (time.Duration, error) {
 		return 0, err
 	}
 	d, err := time.ParseDuration(args[0])
-	if err != nil || d <= 0 {
+	if err != nil || d <= 0 || args[0][0] == '+' {
 		return 0, fmt.Errorf("%q is not a duration such as 30s or 1h", args[0])
 	}
 	return d, nil
@@ -299,7 +329,7 @@ func parsePreserve(args []string) (time.Duration, error) {
 	}
 	d, err := time.ParseDuration(args[0])
 	switch {
-	case err != nil || d < 0:
+	case err != nil || d < 0 || args[0][0] == '+':
 		return 0, fmt.Errorf("%q is not a duration such as 10m, or 0 for never", args[0])
 	case d == 0:
 		return -1, nil

@@ -13,65 +13,81 @@ import (
 type pick struct {
 	at     int32
 	number uint16
-	// first says that it is the endpoint's first, glue how many octets an
-	// address of it takes besides the address.
+	// first says that it is the endpoint's first.
 	first bool
-	glue  uint16
 }
 
 // addServices adds an SRV record for each instance and port, with a target of
 // its own for each instance: a target that instances share would multiply their
 // ports by their addresses. The targets' addresses go beside them.
 //
-// What doesn't fit is left out: glue first, since the asker can ask for it,
-// then records, and only then does the reply say that something is missing.
+// What doesn't fit is left out: glue first, since the asker can ask for it, then
+// records, the same ones for the same client.
 func (q *query) addServices(match *index.Match) {
 	var (
 		orderBuf [onStack]candidate
 		picksBuf [onStack]pick
 	)
-	order := orderBuf[:0]
-	if len(match.Endpoints) > len(orderBuf) {
-		order = make([]candidate, 0, len(match.Endpoints))
-	}
-	for n := range match.Endpoints {
-		e := &match.Endpoints[n]
-		order = append(order, candidate{at: int32(n), weight: uint32(e.Weight()), priority: e.Priority()})
+	order, picks, room := orderBuf[:0], picksBuf[:0], q.room()
+	if n := len(match.Endpoints); n > onStack {
+		order = make([]candidate, 0, n)
+		picks = make([]pick, 0, min(n, room/sizeSRV+1))
 	}
 	suffix := q.targetSuffix(match)
-	size, room := 0, q.room()
-	// More than this many can't fit, so the rest needs no order.
-	shuffle(order, room/sizeSRV+1)
-	picks := picksBuf[:0]
-	if len(order) > len(picksBuf) {
-		picks = make([]pick, 0, len(order))
-	}
-	for _, c := range order {
-		all, left := q.pickPorts(picks, match, c.at, suffix, &size, room)
-		picks = all
-		if left {
-			q.reply.Truncated = true
+	size, left := 0, false
+	for n := range match.Endpoints {
+		e, begin := &match.Endpoints[n], len(picks)
+		if picks, left = q.pickPorts(picks, match, int32(n), suffix, &size, room); left {
+			q.leftOut()
+			order, picks = q.choosePicks(order[:0], picks[:0], match, suffix, room)
 			break
+		}
+		if len(picks) > begin {
+			order = append(order, candidate{at: int32(begin), weight: uint32(e.Weight()), priority: e.Priority()})
 		}
 	}
 	if len(picks) == 0 {
 		return
 	}
+	shuffle(order, len(order))
 	glue := 0
-	if !q.reply.Truncated && !q.unwantedGlue() {
+	if !left && !q.unwantedGlue() {
 		glue = room - size
 	}
-	q.addPicks(picks, match, suffix, glue)
+	q.addPicks(picks, order, match, suffix, glue)
 }
 
-// pickPorts appends the records of one endpoint while there is room, and
-// reports whether one had to be left out.
+// choosePicks picks those records that the client gets of more than fit. It
+// returns them, and the endpoints that they are of, each by the place of its
+// first record.
+func (q *query) choosePicks(order []candidate, picks []pick, match *index.Match, suffix string, room int) ([]candidate, []pick) {
+	for n := range match.Endpoints {
+		if e := &match.Endpoints[n]; match.WantsAny(e) {
+			order = append(order, candidate{at: int32(n), weight: uint32(e.Weight()), priority: e.Priority(), key: e.Hash()})
+		}
+	}
+	order = choose(order, room/sizeSRV+1, q.clientHash())
+	slices.SortFunc(order, byKey)
+	chosen, size, left := order[:0], 0, false
+	for _, c := range order {
+		begin := len(picks)
+		picks, left = q.pickPorts(picks, match, c.at, suffix, &size, room)
+		if len(picks) > begin {
+			c.at = int32(begin)
+			chosen = append(chosen, c)
+		}
+		if left {
+			break
+		}
+	}
+	return chosen, picks
+}
+
+// pickPorts appends the records of one endpoint while there is room, and reports
+// whether one had to be left out.
 func (q *query) pickPorts(picks []pick, match *index.Match, at int32, suffix string, size *int, room int) (_ []pick, left bool) {
 	e := &match.Endpoints[at]
 	target := targetLen(e, suffix, q.base)
-	if target > longest {
-		return picks, false
-	}
 	begin := len(picks)
 	ports := e.Ports()
 	for n := range ports {
@@ -79,29 +95,22 @@ func (q *query) pickPorts(picks []pick, match *index.Match, at int32, suffix str
 		if number == 0 || !match.Wants(&ports[n]) || has(picks[begin:], number) {
 			continue
 		}
-		p := pick{at: at, number: number, first: len(picks) == begin}
-		if picks, left = q.pickPort(picks, e, p, target, suffix, size, room); left {
+		if target > longest {
+			q.omit(e, suffix)
 			break
 		}
+		if *size+sizeSRV+target+1 > room && len(picks) > 0 {
+			return picks, true
+		}
+		*size += sizeSRV + target + 1
+		picks = append(picks, pick{at: at, number: number, first: len(picks) == begin})
 	}
-	return picks, left
+	return picks, false
 }
 
-// pickPort is pickPorts for one port. The endpoint's name has target octets.
-func (q *query) pickPort(picks []pick, e *index.Endpoint, p pick, target int, suffix string, size *int, room int) (_ []pick, left bool) {
-	if *size+sizeSRV+target+1 > room && len(picks) > 0 {
-		return picks, true
-	}
-	p.glue = sizePointer + sizeRecord
-	if q.start()+*size+sizeSRV >= farthest {
-		// The target can't be pointed at, but what follows its ID can.
-		p.glue += 1 + uint16(len(e.ID())) + labelLen(e)
-		if suffix == "" {
-			p.glue = sizeRecord + uint16(target) + 1
-		}
-	}
-	*size += sizeSRV + target + 1
-	return append(picks, p), false
+// omit notes that an endpoint's name is none.
+func (q *query) omit(e *index.Endpoint, suffix string) {
+	q.rack.omit(q.question.Name, writeTarget(new(strings.Builder), e, suffix, q.base))
 }
 
 // has reports whether the endpoint has a record with the number already: TCP
@@ -119,18 +128,21 @@ func (q *query) unwantedGlue() bool {
 	return state.Do()
 }
 
-// addPicks makes the records, with as many addresses as fit in glue octets.
-func (q *query) addPicks(picks []pick, match *index.Match, suffix string, glue int) {
+// addPicks makes the records in the order of their endpoints, with as many
+// addresses as fit in glue octets.
+func (q *query) addPicks(picks []pick, order []candidate, match *index.Match, suffix string, glue int) {
 	n, length, v4, v6 := len(picks), 0, 0, 0
-	for _, p := range picks {
-		if !p.first {
-			continue
-		}
-		e := &match.Endpoints[p.at]
-		length += targetLen(e, suffix, q.base)
-		if glue -= glueSize(e, p); glue >= 0 {
+	at := q.start()
+	for _, c := range order {
+		e := &match.Endpoints[picks[c.at].at]
+		target := targetLen(e, suffix, q.base)
+		length += target
+		if glue -= q.glueSize(e, suffix, target, at); glue >= 0 {
 			v4 += btoi(e.V4() != nil)
 			v6 += btoi(e.V6() != nil)
+		}
+		for i := c.at; i == c.at || int(i) < n && !picks[i].first; i++ {
+			at += sizeSRV + target + 1
 		}
 	}
 	// One array for all of a kind, and a place for the server's OPT record.
@@ -142,18 +154,16 @@ func (q *query) addPicks(picks []pick, match *index.Match, suffix string, glue i
 		names strings.Builder
 	)
 	names.Grow(length)
-	target := ""
-	for i, p := range picks {
-		e := &match.Endpoints[p.at]
-		if p.first {
-			target = writeTarget(&names, e, suffix, q.base)
-		}
-		rr := &srvs[i]
-		q.fill(&rr.Hdr, dns.TypeSRV, q.question.Name)
-		rr.Priority, rr.Weight, rr.Port, rr.Target = e.Priority(), e.Weight(), p.number, target
-		rrs[i] = rr
-		if !p.first {
-			continue
+	next := 0
+	for _, c := range order {
+		e := &match.Endpoints[picks[c.at].at]
+		target := writeTarget(&names, e, suffix, q.base)
+		for i := c.at; i == c.at || int(i) < n && !picks[i].first; i++ {
+			rr := &srvs[next]
+			q.fill(&rr.Hdr, dns.TypeSRV, q.question.Name)
+			rr.Priority, rr.Weight, rr.Port, rr.Target = e.Priority(), wireWeight(e), picks[i].number, target
+			rrs[next] = rr
+			next++
 		}
 		if ip := e.V4(); ip != nil && len(as) < v4 {
 			as = as[:len(as)+1]
@@ -173,14 +183,30 @@ func (q *query) addPicks(picks []pick, match *index.Match, suffix string, glue i
 	q.reply.Answer, q.reply.Extra = rrs[:n:n], rrs[n:]
 }
 
-// glueSize is what the addresses of an endpoint take.
-func glueSize(e *index.Endpoint, p pick) int {
+// weightUnit is how much of an SRV record's weight one of a label's is: who scales
+// weights, as HAProxy does to 256 steps, would make one of all small numbers.
+const weightUnit = 256
+
+// wireWeight is the weight of an endpoint in SRV records.
+func wireWeight(e *index.Endpoint) uint16 { return e.Weight() * weightUnit }
+
+// glueSize is what the addresses of an endpoint take, whose first SRV record is
+// at an octet of the reply and whose name has target octets.
+func (q *query) glueSize(e *index.Endpoint, suffix string, target, at int) int {
+	name := sizePointer
+	if at+sizeSRV >= farthest {
+		// The target can't be pointed at, but what follows its ID can.
+		name += 1 + len(e.ID()) + int(labelLen(e))
+		if suffix == "" {
+			name = target + 1
+		}
+	}
 	size := 0
 	if e.V4() != nil {
-		size += int(p.glue) + 4
+		size += name + sizeRecord + 4
 	}
 	if e.V6() != nil {
-		size += int(p.glue) + 16
+		size += name + sizeRecord + 16
 	}
 	return size
 }
@@ -217,6 +243,14 @@ func (q *query) targetSuffix(match *index.Match) string {
 		return name
 	}
 	return service + "." + q.base
+}
+
+// fullName is the name that the question is for, in the rack's zone.
+func (q *query) fullName() string {
+	if strings.HasSuffix(q.name, q.base) && len(q.name) == len(q.relative)+1+len(q.base) {
+		return q.name
+	}
+	return q.relative + "." + q.base
 }
 
 func targetLen(e *index.Endpoint, suffix, base string) int {

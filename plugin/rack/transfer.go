@@ -76,11 +76,7 @@ func (d *dump) flush() {
 func (d *dump) apex() {
 	d.rrs = append(d.rrs, &dns.NS{Hdr: d.header(d.of.name, dns.TypeNS), Ns: d.of.ns})
 	if within(d.of.ns, d.of.name) {
-		ips := d.configuredAddrs(false)
-		if len(ips) == 0 {
-			ips = d.nodeAddrs(d.s)
-		}
-		for _, ip := range ips {
+		for _, ip := range d.ownAddrs(d.s) {
 			d.rrs = append(d.rrs, addrRR(d.of.ns, ip, d.ttl))
 		}
 	}
@@ -119,75 +115,86 @@ func (d *dump) forward() {
 
 // service writes a service, its instances, and its ports by name and number.
 func (d *dump) service(name string, v *index.Service) {
-	endpoints := d.s.Endpoints(v, index.Stranger())
-	d.addresses(name, endpoints)
-	named := map[string][]dns.RR{}
-	for n := range endpoints {
-		e := endpoints[n]
+	all := d.s.Match(v, "", index.Stranger())
+	d.addresses(name, all.Endpoints)
+	d.ports(name, &all, name)
+	found := map[string]bool{}
+	reachable := d.s.Reachable(v, index.Stranger())
+	for n := range reachable {
+		// Their own names have those, too, that the service's leaves out.
+		e := reachable[n]
 		target := targetName(&e, name)
 		d.target(target, &e)
+		d.ports(target, &index.Match{Kind: index.AnInstance, Service: v, Endpoints: []index.Endpoint{e}}, name)
+		ports := e.Ports()
+		for i := range ports {
+			if e.Number(&ports[i]) == 0 {
+				continue
+			}
+			for _, label := range portLabels(&ports[i]) {
+				if !found[label] {
+					found[label] = true
+					match := d.s.Match(v, label, index.Stranger())
+					d.ports(label+"."+name, &match, name)
+				}
+			}
+		}
+	}
+}
+
+// ports writes the SRV records of a name: those of the ports that it stands for,
+// at targets below a service's name.
+func (d *dump) ports(owner string, match *index.Match, service string) {
+	var rrs []dns.RR
+	for n := range match.Endpoints {
+		e := &match.Endpoints[n]
+		below := service
+		if below == "" {
+			below = e.Service() + "." + e.App() + "." + d.of.name
+		}
+		// TCP and UDP may have the same number, and an RRset has no duplicates.
 		var numbers []uint16
 		ports := e.Ports()
 		for i := range ports {
 			number := e.Number(&ports[i])
-			if number == 0 {
+			if number == 0 || !match.Wants(&ports[i]) || slices.Contains(numbers, number) {
 				continue
 			}
-			if !slices.Contains(numbers, number) {
-				numbers = append(numbers, number)
-				d.srv(name, e, number, target)
-				d.srv(target, e, number, target)
-			}
-			for _, owner := range portNames(&ports[i], name) {
-				named[owner] = d.appendSRV(named[owner], owner, e, number, target)
-			}
+			numbers = append(numbers, number)
+			rrs = d.appendSRV(rrs, owner, e, number, targetName(e, below))
 		}
 	}
-	for _, rrs := range named {
-		d.rrs = append(d.rrs, rrs...)
-	}
+	d.rrs = append(d.rrs, rrs...)
 }
 
-// portNames are the names below a service's at which a port is found.
-func portNames(p *index.Port, service string) []string {
-	proto := "._tcp."
+// portLabels are the labels before a service's name by which a port is found.
+func portLabels(p *index.Port) []string {
+	proto := "._tcp"
 	if p.UDP {
-		proto = "._udp."
+		proto = "._udp"
 	}
 	number := strconv.Itoa(int(p.Container))
-	names := []string{"_" + number + proto + service}
+	labels := []string{"_" + number + proto}
 	if p.Name() != "" && p.Name() != number {
-		names = append(names, "_"+p.Name()+proto+service)
+		labels = append(labels, "_"+p.Name()+proto)
 	}
-	return names
+	return labels
 }
 
-// valid reports whether a name that was joined of valid parts can be one: the
-// whole may be too long, and so may a label with an underscore before it or a
-// type and a name in it. One record that can't be packed would end the transfer
-// of all of the zone, so it is left out, and counted.
-func (d *dump) valid(name string) bool {
-	if _, ok := dns.IsDomainName(name); !ok || len(name) > longest {
-		omissions.WithLabelValues(d.RackName()).Inc()
-		return false
+// valid reports whether a name can be told, and notes it if not.
+func (d *dump) valid(owner, target string) bool {
+	if isName(owner) && isName(target) {
+		return true
 	}
-	return true
+	d.omit(owner, target)
+	return false
 }
 
-// srv adds an SRV record, unless a name is longer than names can be.
-func (d *dump) srv(owner string, e index.Endpoint, number uint16, target string) {
-	d.rrs = d.appendSRV(d.rrs, owner, e, number, target)
-}
-
-func (d *dump) appendSRV(rrs []dns.RR, owner string, e index.Endpoint, number uint16, target string) []dns.RR {
-	if !d.valid(owner) || !d.valid(target) {
+func (d *dump) appendSRV(rrs []dns.RR, owner string, e *index.Endpoint, number uint16, target string) []dns.RR {
+	if !d.valid(owner, target) {
 		return rrs
 	}
-	is := &dns.SRV{Hdr: d.header(owner, dns.TypeSRV), Priority: e.Priority(), Weight: e.Weight(), Port: number, Target: target}
-	if slices.ContainsFunc(rrs, func(rr dns.RR) bool { return dns.IsDuplicate(rr, is) }) {
-		return rrs
-	}
-	return append(rrs, is)
+	return append(rrs, &dns.SRV{Hdr: d.header(owner, dns.TypeSRV), Priority: e.Priority(), Weight: wireWeight(e), Port: number, Target: target})
 }
 
 // targetName is the name of an endpoint below its service's.
@@ -200,7 +207,7 @@ func targetName(e *index.Endpoint, service string) string {
 
 // target adds the addresses of one endpoint.
 func (d *dump) target(owner string, e *index.Endpoint) {
-	if len(owner) > longest {
+	if !d.valid(owner, owner) {
 		return
 	}
 	for _, ip := range e.All() {
@@ -210,7 +217,7 @@ func (d *dump) target(owner string, e *index.Endpoint) {
 
 // addresses adds the addresses of endpoints, each once.
 func (d *dump) addresses(owner string, endpoints []index.Endpoint) {
-	if !d.valid(owner) {
+	if len(endpoints) == 0 || !d.valid(owner, owner) {
 		return
 	}
 	for _, v6 := range []bool{false, true} {
@@ -225,10 +232,9 @@ func (d *dump) addresses(owner string, endpoints []index.Endpoint) {
 // resource writes what a resource's name has. Nothing may stand beside a CNAME
 // in a zone file, so the port of an outside host is left out.
 func (d *dump) resource(owner string, r *index.Resource) {
-	if !d.valid(owner) {
+	if !d.valid(owner, owner) {
 		return
 	}
-	endpoints := d.s.ResourceEndpoints(r, index.Stranger())
 	if host := r.OutsideHost(); host != "" {
 		d.rrs = append(d.rrs, &dns.CNAME{Hdr: d.header(owner, dns.TypeCNAME), Target: host})
 		return
@@ -236,20 +242,13 @@ func (d *dump) resource(owner string, r *index.Resource) {
 	if r.Addr.IsValid() {
 		d.rrs = append(d.rrs, addrRR(owner, r.Addr, d.ttl))
 		if r.Port != 0 {
-			d.rrs = append(d.rrs, &dns.SRV{Hdr: d.header(owner, dns.TypeSRV), Port: r.Port, Weight: 1, Target: owner})
+			d.rrs = append(d.rrs, &dns.SRV{Hdr: d.header(owner, dns.TypeSRV), Port: r.Port, Weight: weightUnit, Target: owner})
 		}
 		return
 	}
-	d.addresses(owner, endpoints)
-	match := &index.Match{Kind: index.Target, Resource: r}
-	for _, e := range endpoints {
-		ports := e.Ports()
-		for n := range ports {
-			if number := e.Number(&ports[n]); number != 0 && match.Wants(&ports[n]) {
-				d.srv(owner, e, number, targetName(&e, e.Service()+"."+e.App()+"."+d.of.name))
-			}
-		}
-	}
+	match := d.s.MatchResource(r, index.Stranger())
+	d.addresses(owner, match.Endpoints)
+	d.ports(owner, &match, "")
 }
 
 // reverse writes the addresses that are in a reverse zone.

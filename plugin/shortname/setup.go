@@ -30,7 +30,7 @@ func setup(c *caddy.Controller) error {
 	c.OnStartup(func() error {
 		r, ok := dnsserver.GetConfig(c).Handler(rackPlugin).(*rack.Rack)
 		if !ok {
-			return plugin.Error(name, fmt.Errorf("@%s: there is no %s in the same server block, such as %q", rackPlugin, rackPlugin, "rack acme.convox"))
+			return plugin.Error(name, fmt.Errorf("%s - Error during parsing: @%s: there is no %s in the same server block, such as %q", s.place, rackPlugin, rackPlugin, "rack acme.convox"))
 		}
 		s.use(r)
 		return nil
@@ -63,15 +63,16 @@ func parse(c *caddy.Controller) (*Shortname, error) {
 	s := &Shortname{listed: map[string]bool{}}
 	for n := 0; c.Next(); n++ {
 		if n > 0 {
-			return nil, plugin.ErrOnce
+			return nil, c.Errf("%s is there twice: want one in a server block", name)
 		}
+		s.place = fmt.Sprintf("%s:%d", c.File(), c.Line())
 		if args := c.RemainingArgs(); len(args) != 1 || args[0] != "@"+rackPlugin {
 			return nil, c.Errf("wants @%s, has %q", rackPlugin, strings.Join(args, " "))
 		}
 		for c.NextBlock() {
 			property := c.Val()
 			if property != "namespaces" {
-				return nil, c.Errf("property %q: there is no such property", property)
+				return nil, c.Errf("property %q: there is no such property; there is namespaces", property)
 			}
 			if err := s.list(c.RemainingArgs()); err != nil {
 				return nil, c.Errf("property %q: %v", property, err)

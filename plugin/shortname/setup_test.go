@@ -17,7 +17,7 @@ func TestParse(t *testing.T) {
 		{"shortname rack", `wants @rack, has "rack"`},
 		{"shortname @rack acme.convox", `wants @rack`},
 		{"shortname @etcd", `wants @rack, has "@etcd"`},
-		{"shortname @rack\nshortname @rack", "this plugin can only be used once"},
+		{"shortname @rack\nshortname @rack", "Testfile:2 - Error during parsing: shortname is there twice"},
 		{"shortname @rack {\n namespace shop\n}", `property "namespace": there is no such property`},
 		{"shortname @rack {\n namespaces\n}", `property "namespaces": wants at least 1 argument`},
 		{"shortname @rack {\n namespaces a.b\n}", `Testfile:2 - Error during parsing: property "namespaces": namespace "a.b"`},

@@ -11,8 +11,10 @@ import (
 
 	"github.com/coredns/coredns/plugin"
 	"github.com/coredns/coredns/plugin/cache"
+	"github.com/coredns/coredns/plugin/metadata"
 	"github.com/coredns/coredns/plugin/pkg/dnstest"
 	"github.com/coredns/coredns/plugin/test"
+	"github.com/coredns/coredns/request"
 	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
 
@@ -89,6 +91,11 @@ func rackOfTwo() []any {
 	all := []any{
 		instance("orders", "orders", "web", "172.18.0.2"), instance("orders", "orders", "cli", "172.18.0.9"),
 		instance("billing", "ledger", "web", "172.19.0.2"), instance("billing", "ledger", "cli", "172.19.0.9"),
+		func() registry.Instance {
+			i := instance("my-shop", "my-shop", "order-db", "172.22.0.2")
+			i.Ports[0].Bindings = []registry.Binding{{IP: netip.MustParseAddr("10.0.9.9"), Port: 3000}}
+			return i
+		}(),
 		registry.Resource{App: "orders", Name: "main", Type: "mysql", Host: "10.0.9.1", Port: 3306},
 	}
 	for n, app := range []string{"com", "org", "shop", "dev", "localhost", "local", "wpad", "isatap", "test", "internal", "home", "arpa", "convox"} {
@@ -182,7 +189,15 @@ func TestShortNames(t *testing.T) {
 		{"bare from the node", "127.0.0.1", "web.", dns.TypeA, nil, "next"},
 		{"bare of nothing", orders, "nothing.", dns.TypeA, nil, "next"},
 		{"bare of another app", billing, "mysql.", dns.TypeA, nil, "next"},
-		{"bare app", orders, "orders.", dns.TypeA, nil, "next"},
+		{"bare app: there are names below it", orders, "orders.", dns.TypeA, nil, "[NOERROR below orders.]"},
+		{"bare app, of all types", stranger, "orders.", dns.TypeNS, nil, "[NOERROR below orders.]"},
+		{"bare namespace", stranger, "ledger.", dns.TypeA, nil, "[NOERROR below ledger.]"},
+		{"bare app named like a top-level domain", orders, "dev.", dns.TypeA, nil, "next"},
+		{"bare app, listed", orders, "dev.", dns.TypeA, []string{"dev"}, "[NOERROR below dev.]"},
+		{"underscores", orders, "Order_DB.My_Shop.", dns.TypeSRV, nil, "[Order_DB.My_Shop. 0000ac160002.order-db.my-shop.acme.convox. 3000]"},
+		{"bare with underscores", "172.22.0.2", "order_db.", dns.TypeA, nil, "[order_db. 172.22.0.2]"},
+		{"a resource's port is in the rack's zone", orders, "main.resource.orders.", dns.TypeSRV, nil, "[main.resource.orders. main.resource.orders.acme.convox. 3306]"},
+		{"also bare", orders, "mysql.", dns.TypeSRV, nil, "[mysql. mysql.orders.acme.convox. 3306]"},
 		{"what is below resources is no service", orders, "resource.", dns.TypeA, nil, "next"},
 		{"a service named like a top-level domain", orders, "app.", dns.TypeA, nil, "[app. 172.18.1.1]"},
 		{"but not the domain itself", orders, "app.", dns.TypeNS, nil, "next"},
@@ -296,6 +311,45 @@ func TestBeforeFirstSync(t *testing.T) {
 	feed(t, x, rackOfTwo()...)
 	if got := told(ask(t, s, "172.18.0.9", question("web.nothing.", dns.TypeA))); got != "next" {
 		t.Errorf("after the first sync: %s, want next", got)
+	}
+}
+
+// TestMetadata: what a short name stands for is there for logs as a full one's is,
+// and nothing for a name that is none of ours.
+func TestMetadata(t *testing.T) {
+	t.Parallel()
+	r, x := newRack(t)
+	feed(t, x, rackOfTwo()...)
+	s := New(r)
+	for _, tc := range []struct {
+		from, name string
+		want       map[string]string
+	}{
+		{"172.18.0.9", "web.", map[string]string{
+			"shortname/name": "web.orders.acme.convox.", "rack/rack": "acme", "rack/kind": "service", "rack/app": "orders", "rack/service": "web",
+		}},
+		{stranger, "Web.Ledger.", map[string]string{
+			"shortname/name": "web.ledger.acme.convox.", "rack/rack": "acme", "rack/kind": "service", "rack/app": "billing", "rack/service": "web",
+		}},
+		{"172.18.0.9", "mysql.", map[string]string{
+			"shortname/name": "mysql.orders.acme.convox.", "rack/rack": "acme", "rack/kind": "resource", "rack/app": "orders", "rack/resource": "main",
+		}},
+		{stranger, "orders.", map[string]string{"shortname/name": "orders.acme.convox.", "rack/rack": "acme", "rack/kind": "empty"}},
+		{stranger, "web.", map[string]string{}},
+		{stranger, "www.example.com.", map[string]string{}},
+		{stranger, "web.orders.acme.convox.", map[string]string{}}, // rack's own
+	} {
+		state := request.Request{W: &test.ResponseWriter{RemoteIP: tc.from}, Req: question(tc.name, dns.TypeA)}
+		ctx := s.Metadata(metadata.ContextWithMetadata(t.Context()), state)
+		got := map[string]string{}
+		for label, f := range metadata.ValueFuncs(ctx) {
+			if v := f(); v != "" {
+				got[label] = v
+			}
+		}
+		if diff := cmp.Diff(tc.want, got); diff != "" {
+			t.Errorf("%s from %s (-want +got):\n%s", tc.name, tc.from, diff)
+		}
 	}
 }
 

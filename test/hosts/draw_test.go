@@ -13,14 +13,17 @@ var (
 	draws = flag.Int("hosts.draws", 1, "how many scenes are drawn")
 )
 
-// The rules meet what is drawn at random. Every endpoint of every instance is
-// dialled from everywhere, and everybody asks for it by name.
-func (s *site) testDraw(t *testing.T, rack *Rack) {
-	t.Helper()
-	first := *seed
-	if first == 0 {
-		first = uint64(time.Now().UnixNano()) % 100_000
+func firstSeed() uint64 {
+	if *seed == 0 {
+		return uint64(time.Now().UnixNano()) % 100_000
 	}
+	return *seed
+}
+
+// The rules meet what is drawn at random. Every endpoint of every instance is
+// dialled from everywhere.
+func (s *site) testDraw(t *testing.T) {
+	first := firstSeed()
 	for i := range uint64(*draws) {
 		t.Run(fmt.Sprintf("seed=%d", first+i), func(t *testing.T) {
 			scene := s.Draw(t, first+i, Size{Networks: 3, Containers: 4})
@@ -43,8 +46,6 @@ func (s *site) testDraw(t *testing.T, rack *Rack) {
 					reachable++
 				}
 			}
-			rack.Settle(t)
-			s.judge(t, rack, scene)
 			t.Logf("%d facts, %d reachable, %d beyond the rules", len(scene.Facts), reachable, unsaid)
 			if said < 4*unsaid || reachable == 0 || reachable == len(scene.Facts) {
 				t.Errorf("the rules say something of %d facts, and nothing of %d; %d are reachable", said, unsaid, reachable)

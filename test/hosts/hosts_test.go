@@ -66,10 +66,11 @@ func TestHosts(t *testing.T) {
 	t.Run("SeenAsByContainer", s.testSeenAsByContainer)
 	t.Run("Forwarder", s.testForwarder)
 	t.Run("Restart", s.testRestart)
+	t.Run("Draw", s.testDraw)
+	t.Run("Told", s.testTold)
 	rack := s.Rack(t)
 	rack.Settle(t)
-	t.Run("Draw", func(t *testing.T) { s.testDraw(t, rack) })
-	t.Run("Told", func(t *testing.T) { s.testTold(t, rack) })
+	t.Run("Rows", func(t *testing.T) { s.testRows(t, rack) })
 }
 
 // furniture are a host's containers, nearly the same on each; it makes their

@@ -15,6 +15,8 @@ import (
 	"github.com/docker/docker/api/types/filters"
 	"golang.org/x/sys/unix"
 
+	"github.com/rackdns/rackdns/internal/index"
+	"github.com/rackdns/rackdns/internal/reach"
 	"github.com/rackdns/rackdns/internal/registry"
 )
 
@@ -41,6 +43,9 @@ type Explanation struct {
 	// Choices are the decisions, Remarks what didn't count.
 	Choices []Choice `json:"choices,omitempty"`
 	Remarks []string `json:"remarks,omitempty"`
+
+	// node is the container's, as DNS servers know it.
+	node *reach.Node
 }
 
 // Explain says what becomes of a container, given by its name or ID.
@@ -54,11 +59,17 @@ func Explain(ctx context.Context, cfg Config, nameOrID string) (Explanation, err
 	if err != nil {
 		return Explanation{}, err
 	}
-	if _, err := a.locate(ctx, e); err != nil {
+	b, err := a.locate(ctx, e)
+	if err != nil {
 		return Explanation{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
+	info, err := a.info(ctx, e)
+	if err != nil {
+		return Explanation{}, err
+	}
+	node := a.describe(registry.Node{Node: cfg.Node}, a.links, b, info.ServerVersion)
 	f, err := newInspector(e, cfg.ImageLabels, cfg.OnlyLabelled).inspect(ctx, nameOrID)
 	switch {
 	case cerrdefs.IsNotFound(err):
@@ -73,7 +84,9 @@ func Explain(ctx context.Context, cfg Config, nameOrID string) (Explanation, err
 			d.note("the engine doesn't tell which signals it got, so it may be draining: %s", err)
 		}
 	}
-	return d.explain(), nil
+	x := d.explain()
+	x.node = index.NodeFacts(&node)
+	return x, nil
 }
 
 // stopped reports whether a container was sent a signal that it is to end of, and
@@ -193,7 +206,7 @@ func (x Explanation) String() string {
 		_ = w.Flush()
 	}
 	if i != nil {
-		writeEndpoints(&b, i)
+		writeEndpoints(&b, i, x.node)
 	}
 	if len(x.Remarks) > 0 {
 		b.WriteString("\nwhat doesn't count\n")
@@ -204,7 +217,7 @@ func (x Explanation) String() string {
 	return b.String()
 }
 
-func writeEndpoints(b *strings.Builder, i *registry.Instance) {
+func writeEndpoints(b *strings.Builder, i *registry.Instance, node *reach.Node) {
 	b.WriteString("\nwhere it is reached\n")
 	w := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
 	for _, n := range i.Networks {
@@ -227,11 +240,33 @@ func writeEndpoints(b *strings.Builder, i *registry.Instance) {
 			fmt.Fprintf(w, "%s\tnot published\tonly by those who reach the container itself\n", name)
 		}
 		for _, bind := range p.Bindings {
-			fmt.Fprintf(w, "%s\t%s\tfrom anywhere\n", name, netip.AddrPortFrom(bind.IP, bind.Port))
+			fmt.Fprintf(w, "%s\t%s\t%s\n", name, netip.AddrPortFrom(bind.IP, bind.Port), reachedFrom(i, &p, bind, node))
 		}
 	}
 	if len(i.Ports) == 0 {
 		fmt.Fprintln(w, "  no port\t\tA and AAAA only, no SRV: EXPOSE one, or label it rackdns.port.<n>")
 	}
 	_ = w.Flush()
+}
+
+// reachedFrom says who is told where a port is published, by the rules by which
+// DNS tells it.
+func reachedFrom(i *registry.Instance, p *registry.Port, b registry.Binding, node *reach.Node) string {
+	at := reach.Instance{
+		Node: node, Limit: reach.HostOnly,
+		Ports: []reach.Port{{Number: p.Container, Protocol: p.Protocol, Published: []netip.AddrPort{netip.AddrPortFrom(b.IP, b.Port)}}},
+	}
+	for _, n := range i.Networks {
+		at.Attachments = append(at.Attachments, reach.Attachment{Network: n.ID, Local: n.Scope == registry.ScopeLocal, V4: n.IPv4, V6: n.IPv6})
+	}
+	told := func(c *reach.Client) bool { return reach.Evaluate(c, &at, &reach.Options{})[0].Reached() }
+	switch {
+	case told(&reach.Client{}):
+		return "from anywhere"
+	case told(&reach.Client{Kind: reach.Container, Node: node}):
+		return "from this host and its containers"
+	case told(&reach.Client{Kind: reach.Self, Node: node}):
+		return "from this host"
+	}
+	return "from nowhere: without docker-proxy (userland-proxy: false) the engine leads nobody there"
 }

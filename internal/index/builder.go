@@ -299,7 +299,7 @@ func (b *builder) setNode(name string, n *registry.Node) {
 		b.loss.gone[name] = b.loss.now()
 	} else {
 		nodes[name] = n
-		b.rules = b.rules.with(name, nodeFacts(n))
+		b.rules = b.rules.with(name, NodeFacts(n))
 	}
 	b.nodes = nodes
 	if n == nil {
@@ -320,8 +320,8 @@ func (b *builder) setNode(name string, n *registry.Node) {
 	}
 }
 
-// nodeFacts are what a node's key says of how its containers are reached.
-func nodeFacts(n *registry.Node) *reach.Node {
+// NodeFacts are what a node's key says of how its containers are reached.
+func NodeFacts(n *registry.Node) *reach.Node {
 	f := &reach.Node{Name: n.Node, Addresses: n.Addresses, Links: n.Links, Unproxied: n.Unproxied}
 	for _, w := range n.Networks {
 		f.Networks = append(f.Networks, reach.Network{

@@ -200,10 +200,14 @@ func (r *rules) words(i *Instance, why reach.Rule) string {
 		return fmt.Sprintf("is limited to what it publishes (%s), which is nothing", r.limitedBy(i))
 	case reach.LimitedToContainer:
 		return fmt.Sprintf("is limited to its own address (%s) and has none", r.limitedBy(i))
+	case reach.OtherFamily:
+		return "is published at addresses of an IP family that the client's networks don't have"
 	case reach.Confined:
 		return "can't be reached by the client, whose networks are internal and other ones"
 	case reach.Filtered:
 		return "is on another network of the client's node, whose engine lets nothing through between its networks (userland-proxy: false)"
+	case reach.NoIPv6Filter:
+		return "is published by IPv6, where its engine leads nobody without docker-proxy (userland-proxy: false)"
 	case reach.OneWay:
 		return "is published by UDP on another network of the client's node, from where replies come from another address"
 	case reach.ElsewhereOnly:

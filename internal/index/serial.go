@@ -182,7 +182,7 @@ func showsNode(was, is any) bool {
 	if old == nil {
 		return hasFacts(now)
 	}
-	return !reflect.DeepEqual(nodeFacts(old), nodeFacts(now))
+	return !reflect.DeepEqual(NodeFacts(old), NodeFacts(now))
 }
 
 // hasFacts reports whether a node's key says how its instances are reached.

@@ -95,8 +95,10 @@ type decision struct {
 	instance *registry.Instance
 	refusal  *Refusal
 	choices  []Choice
-	notes    []string
-	unnoted  int
+	// given is what the service's name was made of.
+	given   string
+	notes   []string
+	unnoted int
 }
 
 // decide says what a container should look like in the registry. It looks at
@@ -137,6 +139,7 @@ func decide(f *facts, h home) *decision {
 	if !d.reach(i) {
 		return d
 	}
+	i.Aliases = d.aliases(i)
 	d.health(i)
 	i.Weight = d.number("rackdns.weight", registry.DefaultWeight, registry.MinWeight, registry.MaxWeight)
 	i.Priority = d.number("rackdns.priority", 0, 0, 65535)

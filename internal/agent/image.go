@@ -110,7 +110,7 @@ func isReadHere(label string) bool {
 
 // ownLabels are the labels of ours, by what follows "rackdns.", up to a dot.
 var ownLabels = []string{
-	"app", "service", "namespace", "ignore", "network", "address", "weight", "priority", "health", "links", "resource", "port", "tags",
+	"app", "service", "namespace", "aliases", "ignore", "network", "address", "weight", "priority", "health", "links", "resource", "port", "tags",
 }
 
 // fromImages reports whether a label or variable counts by default if it is the

@@ -49,6 +49,8 @@ type tracker struct {
 	// told is what the log was last told of a container, so that it is told
 	// once.
 	told map[string]string
+	// folded are the names that became one.
+	folded folded
 	// kept are instances that the publisher was asked to leave as they are.
 	kept map[string]bool
 	// pending are the containers of the current list that nobody looked at
@@ -95,6 +97,7 @@ func newTracker(q *queue, sink publisher, log *slog.Logger, grace time.Duration)
 		entries: map[string]*entry{},
 		joiners: map[string]map[string]bool{},
 		told:    map[string]string{},
+		folded:  newFolded(),
 		ready:   make(chan struct{}),
 	}
 }
@@ -236,6 +239,7 @@ func (t *tracker) apply(id string, e *entry, d *decision, observed time.Time) {
 	}
 	t.refuse(e, d.refusal)
 	t.tell(id, d)
+	t.tellFolded(id, d)
 	if d.instance == nil {
 		t.unwatch(e)
 		t.unpublish(id, e)
@@ -290,6 +294,7 @@ func (t *tracker) drop(id string) {
 	t.unpublish(id, e)
 	t.refuse(e, nil)
 	t.join(id, "")
+	t.folded.forget(id)
 	delete(t.entries, id)
 	seenContainers.Dec()
 }

@@ -26,6 +26,7 @@ type builder struct {
 	nodes     map[string]*registry.Node
 	namespaces
 	supplies
+	aliasing
 	changes
 	loss preservation
 
@@ -77,6 +78,7 @@ func newBuilder(o Options, preserve time.Duration, layout registry.Layout, log *
 		nodes:      map[string]*registry.Node{},
 		namespaces: newNamespaces(),
 		supplies:   newSupplies(),
+		aliasing:   newAliasing(),
 		changes:    newChanges(),
 		instances:  instances{},
 		records:    map[string]*record{},
@@ -92,6 +94,7 @@ func newBuilder(o Options, preserve time.Duration, layout registry.Layout, log *
 func (b *builder) snapshot() *Snapshot {
 	b.settleResources()
 	b.settleNames()
+	b.settleAliases()
 	b.commit(b.offset + b.revision)
 	s := &Snapshot{
 		rules:     b.rules,
@@ -101,6 +104,9 @@ func (b *builder) snapshot() *Snapshot {
 		addresses: b.addresses,
 		nodes:     b.nodes,
 		clashes:   b.clashList(),
+
+		aliasClashes: b.aliasClashList(),
+
 		displaced: b.displaced,
 		serial:    b.offset + b.serial,
 		revision:  b.revision,
@@ -161,6 +167,7 @@ func (b *builder) add(i *Instance) {
 	v := b.service(i.Service(), i.App())
 	at, _ := slices.BinarySearchFunc(v.instances, i, byID)
 	v.instances = slices.Insert(v.instances, at, i)
+	b.addAliases(i)
 	b.claimInstance(i, 1)
 	b.supply(i, true)
 }
@@ -179,6 +186,7 @@ func (b *builder) remove(i *Instance) {
 	if at := slices.Index(v.instances, i); at >= 0 {
 		v.instances = slices.Delete(v.instances, at, at+1)
 	}
+	b.removeAliases(i)
 	b.claimInstance(i, -1)
 	b.supply(i, false)
 	b.prune(v)
@@ -220,6 +228,7 @@ func (b *builder) service(service, app string) *Service {
 	switch {
 	case !ok:
 		v = newService(b.owner, service, app)
+		b.doubt(app, v.service)
 		a := b.app(app)
 		a.services.set(b.owner, pair[string, string]{v.service, v.name})
 	case v.owner == b.owner:
@@ -239,6 +248,7 @@ func (b *builder) prune(v *Service) {
 	}
 	a := b.app(v.App())
 	a.services.delete(b.owner, v.Name())
+	b.doubt(a.Name, v.service)
 	b.services.delete(b.owner, v.name)
 	b.pruneApp(a)
 }
@@ -302,6 +312,7 @@ func (b *builder) setNode(name string, n *registry.Node) {
 			continue
 		}
 		b.service(i.Service(), i.App())
+		b.eachAlias(i, func(*Service) {})
 		b.settleSupply(i)
 	}
 }

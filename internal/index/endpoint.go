@@ -240,7 +240,7 @@ func (c *views) endpointsFor(r *rules, instances []*Instance, client *Client) []
 	}
 	all := make([]Endpoint, 0, len(instances))
 	for _, i := range instances {
-		all = r.endpoints(all, i, client)
+		all = r.endpointsAs(all, i, client, c.alias)
 	}
 	all = slices.Clip(all)
 	c.remember(view{client.class, all}, known)

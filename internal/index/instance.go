@@ -28,6 +28,8 @@ type Instance struct {
 	bindings [][]binding
 	networks []attachment
 	resource *registry.InstanceResource
+	// aliases are further names, by which most instances aren't found.
+	aliases []registry.Alias
 
 	revision int64
 	started  int64
@@ -122,6 +124,9 @@ func newInstance(r *registry.Instance, value []byte, revision int64) *Instance {
 		serving:  r.Serving(),
 		hidden:   r.Hidden,
 	}
+	for _, a := range r.Aliases {
+		i.aliases = append(i.aliases, registry.Alias{Name: interned(a.Name), Port: a.Port})
+	}
 	if !r.Started.IsZero() {
 		i.started = r.Started.UnixNano()
 	}
@@ -158,7 +163,8 @@ func interned(s string) string { return unique.Make(s).Value() }
 
 // looksLike reports whether DNS shows the same of both, wherever it is asked.
 func (i *Instance) looksLike(o *Instance) bool {
-	if i.hidden != o.hidden || i.id != o.id || i.name != o.name || i.serving != o.serving || !sameResource(i.resource, o.resource) || i.since() != o.since() {
+	if i.hidden != o.hidden || i.id != o.id || i.name != o.name || i.serving != o.serving || !sameResource(i.resource, o.resource) || i.since() != o.since() ||
+		!slices.Equal(i.aliases, o.aliases) {
 		return false
 	}
 	if !i.serving {

@@ -103,6 +103,12 @@ func (d *dump) forward() {
 			d.service(v.Name()+"."+base, v)
 			d.flush()
 		}
+		for v := range d.s.Aliases(app) {
+			if !hidden(v.Name()) {
+				d.alias(v.Name()+"."+base, v)
+				d.flush()
+			}
+		}
 		for r := range app.Resources() {
 			if !hidden(r.Name + ".resource") {
 				d.resource(r.Name+".resource."+base, r)
@@ -145,6 +151,24 @@ func (d *dump) service(name string, v *index.Service) {
 	}
 	for _, rrs := range named {
 		d.rrs = append(d.rrs, rrs...)
+	}
+}
+
+// alias writes what the name of an alias has. What stands below it is found by the
+// names of the instances' own services.
+func (d *dump) alias(name string, v *index.Service) {
+	endpoints := d.s.Endpoints(v, index.Stranger())
+	d.addresses(name, endpoints)
+	for n := range endpoints {
+		e := &endpoints[n]
+		var numbers []uint16
+		ports := e.Ports()
+		for i := range ports {
+			if number := e.Number(&ports[i]); number != 0 && !slices.Contains(numbers, number) {
+				numbers = append(numbers, number)
+				d.srv(name, *e, number, targetName(e, e.Service()+"."+e.App()+"."+d.of.name))
+			}
+		}
 	}
 }
 

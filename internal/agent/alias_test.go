@@ -78,7 +78,7 @@ func TestAliases(t *testing.T) {
 // Names that become one are told once, until they are apart again.
 func TestFoldedNames(t *testing.T) {
 	var log bytes.Buffer
-	tr := newTracker(newQueue(), nil, slog.New(slog.NewTextHandler(&log, nil)), 0)
+	tr := newTracker(newQueue(1), nil, slog.New(slog.NewTextHandler(&log, nil)), 0)
 	see := func(id, name string) {
 		tr.tellFolded(id, decide(plain(func(f *facts) { f.id, f.name = id, name }), testHome))
 	}

@@ -47,6 +47,9 @@ func Explain(ctx context.Context, cfg Config, nameOrID string) (Explanation, err
 	if err != nil {
 		return Explanation{}, err
 	}
+	if err := checkEngine(ctx, e); err != nil {
+		return Explanation{}, err
+	}
 	if _, err := a.locate(ctx, e); err != nil {
 		return Explanation{}, err
 	}

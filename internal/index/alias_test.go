@@ -79,7 +79,7 @@ func TestAliases(t *testing.T) {
 		kind Kind
 		want []string
 	}{
-		{"front.shop", AService, []string{"i1 10.0.0.1:40000 100.64.0.7:40001", "i3 10.0.2.10:47889"}},
+		{"front.shop", AService, []string{"i1 10.0.0.1:40000 100.64.0.7:40001", "i3 10.0.0.1:40000"}},
 		{"admin.shop", AService, []string{"i1 100.64.0.7:40001"}},
 		{"i1.front.shop", AnInstance, nil},
 		{"i4.front.shop", None, nil},

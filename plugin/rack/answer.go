@@ -31,9 +31,11 @@ type query struct {
 	base     string
 	snapshot *index.Snapshot
 	asker    index.Asker
-	kind     kind
-	reply    dns.Msg
-	asked    [1]dns.Question
+	// subnet is the client's, as a forwarder told it; nil if none did.
+	subnet *dns.EDNS0_SUBNET
+	kind   kind
+	reply  dns.Msg
+	asked  [1]dns.Question
 }
 
 // begin makes an empty authoritative answer.
@@ -147,6 +149,9 @@ func (q *query) write(code int) (int, error) {
 	q.rack.counters.count(q, code)
 	if code != dns.RcodeSuccess {
 		return code, nil
+	}
+	if q.subnet != nil {
+		q.tellScope()
 	}
 	// What was written is not for us to report as a failure.
 	_ = q.w.WriteMsg(&q.reply)

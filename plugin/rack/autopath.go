@@ -19,7 +19,7 @@ func (r *Rack) AutoPath(state request.Request) []string {
 	if s == nil {
 		return nil
 	}
-	i := s.Asker(RemoteIP(state.W)).Instance()
+	i := Client(s, state.W, state.Req).Instance()
 	if i == nil {
 		return nil
 	}

@@ -95,7 +95,11 @@ func (r *Rack) ServeDNS(ctx context.Context, w dns.ResponseWriter, req *dns.Msg)
 	q := &query{
 		rack: r, w: w, req: req,
 		name: lower, relative: relative(lower, z.name), zone: z, base: r.base,
-		snapshot: snapshot, asker: snapshot.Asker(RemoteIP(w)),
+		snapshot: snapshot,
+	}
+	var ok bool
+	if q.asker, q.subnet, ok = clientOf(snapshot, w, req); !ok {
+		return dns.RcodeFormatError, nil
 	}
 	if z.forward {
 		q.base = z.name

@@ -213,6 +213,8 @@ func (r *Rack) parseProperty(property string, args []string) error {
 		}
 	case "routable":
 		opts.Routable, err = args, atLeast(args, 1)
+	case "forwarders":
+		opts.Forwarders, err = parseForwarders(args)
 	case "ttl":
 		r.ttl, err = parseTTL(args)
 	case "max_stale":
@@ -268,6 +270,14 @@ func parseTLS(reg *registry.Config, args []string) error {
 		return fmt.Errorf("want CERT KEY CA, CERT KEY, or CA, not %d arguments", len(args))
 	}
 	return checkRegistry(registry.Config{CertFile: reg.CertFile, KeyFile: reg.KeyFile, CAFile: reg.CAFile})
+}
+
+// parseForwarders takes networks, and addresses for networks of one.
+func parseForwarders(args []string) ([]netip.Prefix, error) {
+	if err := atLeast(args, 1); err != nil {
+		return nil, err
+	}
+	return ParseForwarders(args)
 }
 
 func parseTTL(args []string) (uint32, error) {

@@ -57,7 +57,7 @@ func (s *Shortname) ServeDNS(ctx context.Context, w dns.ResponseWriter, req *dns
 	}
 	alias, ok := rack.Alias{Zone: last + "."}, false
 	if rest == "" {
-		alias.Name, ok = s.ofAsker(snapshot, w, last, req.Question[0].Qtype)
+		alias.Name, ok = s.ofAsker(snapshot, w, req, last)
 	} else if snapshot.App(last) != nil && s.isNamespace(last) {
 		alias.Name, ok = strings.TrimSuffix(lower, "."), true
 	}
@@ -74,11 +74,11 @@ func (s *Shortname) ServeDNS(ctx context.Context, w dns.ResponseWriter, req *dns
 
 // ofAsker returns what a bare label stands for in the asker's own app, if the
 // asker is a container that is known by its address and its app has it.
-func (s *Shortname) ofAsker(snapshot *index.Snapshot, w dns.ResponseWriter, label string, qtype uint16) (string, bool) {
-	if !s.isService(label, qtype) {
+func (s *Shortname) ofAsker(snapshot *index.Snapshot, w dns.ResponseWriter, req *dns.Msg, label string) (string, bool) {
+	if !s.isService(label, req.Question[0].Qtype) {
 		return "", false
 	}
-	asker := snapshot.Asker(rack.RemoteIP(w))
+	asker := rack.Client(snapshot, w, req)
 	if asker.Instance() == nil {
 		return "", false
 	}

@@ -263,8 +263,8 @@ func (a *app) put(key, value string) {
 	}
 }
 
-// declared is what the registry has of the app beside its instances, with the
-// revision of each key's last change.
+// declared is what the registry has of the app beside its instances and its
+// directory, with the revision of each key's last change.
 func (a *app) declared() map[string]string {
 	a.t.Helper()
 	etcd := a.etcd()
@@ -275,7 +275,7 @@ func (a *app) declared() map[string]string {
 	}
 	all := map[string]string{}
 	for _, kv := range keys.Kvs {
-		if key := string(kv.Key); strings.Contains(key, "/"+a.name+"/") && !strings.HasPrefix(key, "/rackdns/locks/") {
+		if key := string(kv.Key); strings.Contains(key, "/"+a.name+"/") && !strings.HasPrefix(key, "/rackdns/locks/") && !strings.Contains(key, "/@directory/") {
 			all[key] = fmt.Sprintf("%d %s", kv.ModRevision, kv.Value)
 		}
 	}

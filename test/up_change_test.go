@@ -51,7 +51,7 @@ func TestUpBuilds(t *testing.T) {
 	if was, is := first.name, second.name; was == is {
 		t.Errorf("container %s was not replaced", was)
 	}
-	prefix := "rackdns-" + a.rack.name + "/" + a.name + "-web:"
+	prefix := "rackdns-" + a.rack.name + "/" + a.name + ".web:"
 	if got := second.inspect().Config.Image; !strings.HasPrefix(got, prefix) {
 		t.Errorf("it runs image %s, want %s...", got, prefix)
 	}

@@ -52,6 +52,14 @@ func TestUpRefuses(t *testing.T) {
 			"convox.yml:1: service web: label rackdns.ignore: what is left out of DNS can't be seen to serve",
 		},
 		{
+			"another rack's", "services: {web: {image: " + ours + ", labels: {rackdns.rack: other}}}\n", r, nil,
+			"convox.yml:1: service web: label rackdns.rack: is rack other, and the app is brought up in rack " + r.name,
+		},
+		{
+			"a mark of ours", "services: {web: {image: " + ours + ", labels: {rackdns.up.id: X}}}\n", r, nil,
+			"convox.yml:1: service web: label rackdns.up.id: only rackdns itself sets it",
+		},
+		{
 			"a server that doesn't know the zone", good, quiet, []string{"--dns", b.gateway.String()},
 			"--dns " + b.gateway.String() + ": is no DNS server for " + strings.TrimSuffix(quiet.zone, ".") + ": ",
 		},
@@ -200,7 +208,7 @@ func TestUpByHand(t *testing.T) {
 	}
 	a.write("convox.yml", fmt.Sprintf("services:\n  worker: {image: %q}\n", ours))
 	a.run("up")
-	a.run("down", "--volumes")
+	a.run("down", "--volumes", "--yes")
 	if diff := cmp.Diff(declared, a.declared()); diff != "" {
 		t.Errorf("what was declared by hand (-before +after):\n%s", diff)
 	}

@@ -101,7 +101,7 @@ func TestUp(t *testing.T) {
 	if out, err := a.one("redis-cache").exec("redis-cli", "-u", at, "GET", "key"); err != nil || out != "value" {
 		t.Errorf("redis has %q, %v; want what it was given", out, err)
 	}
-	a.run("down", "--volumes")
+	a.run("down", "--volumes", "--yes")
 	if left, volumes := a.declared(), a.volumes(); len(left) != 0 || len(volumes) != 0 {
 		t.Errorf("the registry still has %v, the engine volumes %v", left, volumes)
 	}

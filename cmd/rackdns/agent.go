@@ -16,7 +16,7 @@ import (
 // nodeFlags say what this host is, for those commands that run an agent.
 type nodeFlags struct {
 	docker, node, hostAddress string
-	imageLabels               bool
+	imageLabels, onlyLabelled bool
 }
 
 func (f *nodeFlags) add(flags *pflag.FlagSet, docker string) {
@@ -24,6 +24,7 @@ func (f *nodeFlags) add(flags *pflag.FlagSet, docker string) {
 	flags.StringVar(&f.node, "node", "", "name of this host (default the host's own)")
 	flags.StringVar(&f.hostAddress, "host-address", "", "address of this host for others (default that of the default route)")
 	flags.BoolVar(&f.imageLabels, "image-labels", false, "have all labels of images count, not only those of ports, health and tags")
+	flags.BoolVar(&f.onlyLabelled, "only-labelled", false, "register only containers that have a label rackdns.… of their own")
 }
 
 // config returns what the flags say, checked.
@@ -39,7 +40,9 @@ func (f *nodeFlags) config() (agent.Config, error) {
 	if err := checkDocker(f.docker); err != nil {
 		return agent.Config{}, err
 	}
-	return agent.Config{DockerHost: f.docker, Node: node, HostAddress: ip, Version: version, ImageLabels: f.imageLabels}, nil
+	return agent.Config{
+		DockerHost: f.docker, Node: node, HostAddress: ip, Version: version, ImageLabels: f.imageLabels, OnlyLabelled: f.onlyLabelled,
+	}, nil
 }
 
 // checkDocker checks the address of an engine, which may be empty.
@@ -97,6 +100,7 @@ lease, so that an upgrade goes unnoticed; with --drain it removes them.`,
 			}
 			defer func() { _ = client.Close() }()
 			if dry {
+				cfg.Rack = client.Layout().Rack()
 				return dryRun(cmd.Context(), cfg, cmd.OutOrStdout(), out)
 			}
 			return runAgent(cmd.Context(), cfg, client, &metric)

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -22,14 +24,18 @@ type appFlags struct {
 func (f *appFlags) add(flags *pflag.FlagSet) {
 	f.registry.add(flags)
 	flags.StringVar(&f.docker, "docker", "", "address of the Docker Engine (default as for the docker command)")
-	flags.StringVar(&f.app, "app", "", "name of the app (default that of the manifest's directory)")
+	flags.StringVarP(&f.app, "app", "a", "", "name of the app, whichever directory it was brought up from (default that of the manifest's directory)")
 	flags.StringVarP(&f.file, "file", "f", defaultManifest, "the app's manifest")
 }
 
 // config returns what the flags say, checked.
 func (f *appFlags) config(cmd *cobra.Command) (deploy.Config, error) {
-	cfg := deploy.Config{Docker: f.docker, App: f.app, Out: cmd.OutOrStdout()}
+	cfg := deploy.Config{Docker: f.docker, App: f.app, Out: cmd.OutOrStdout(), Named: f.app != ""}
 	if err := checkDocker(f.docker); err != nil {
+		return cfg, err
+	}
+	var err error
+	if cfg.Directory, err = deploy.DirectoryOf(f.file); err != nil {
 		return cfg, err
 	}
 	if cfg.App == "" {
@@ -53,6 +59,7 @@ func downCommand() *cobra.Command {
 	var (
 		flags   appFlags
 		volumes bool
+		yes     yesFlag
 	)
 	cmd := &cobra.Command{
 		Use:   "down",
@@ -62,20 +69,28 @@ host's Docker Engine, and what is declared of it: the app is gone from DNS. The
 data of its resources stay, with the passwords that were made for them, and so
 does what up has not made.
 
-The manifest is not read: only its directory counts, which names the app.`,
+The manifest is not read: only its directory counts, which names the app. From
+another directory than the one that the app was brought up from, the app has to
+be given by name. --volumes removes the data too; it names them, and asks.`,
 		Example: `  rackdns down
   rackdns down --app shop
-  rackdns down --app shop --volumes`,
+  rackdns down --app shop --volumes --yes`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := flags.config(cmd)
 			if err != nil {
 				return err
 			}
-			return deploy.Down(cmd.Context(), cfg, volumes)
+			return deploy.Down(cmd.Context(), deploy.DownConfig{
+				Config: cfg, Volumes: volumes,
+				Confirm: func(names []string) error {
+					return yes.confirm(cmd, fmt.Sprintf("the data of app %s in volume %s", cfg.App, strings.Join(names, ", ")))
+				},
+			})
 		},
 	}
 	flags.add(cmd.Flags())
 	cmd.Flags().BoolVar(&volumes, "volumes", false, "remove the data of its resources too, for ever")
+	yes.add(cmd.Flags())
 	return cmd
 }

@@ -6,12 +6,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rackdns/rackdns/internal/agent"
+	"github.com/rackdns/rackdns/internal/registry"
 	"github.com/rackdns/rackdns/internal/terminal"
 )
 
 func explainCommand() *cobra.Command {
 	var (
 		node nodeFlags
+		rack string
 		out  output
 	)
 	cmd := &cobra.Command{
@@ -33,7 +35,12 @@ name or ID.`,
 			if err != nil {
 				return err
 			}
-			cfg.Logger = setUpLog()
+			if rack != "" {
+				if err := registry.CheckLabel("--rack", rack); err != nil {
+					return usageError{err}
+				}
+			}
+			cfg.Logger, cfg.Rack = setUpLog(), rack
 			// Whoever asks should be told of the container, not of the host.
 			cfg.Alone = true
 			x, err := agent.Explain(cmd.Context(), cfg, args[0])
@@ -48,6 +55,7 @@ name or ID.`,
 		},
 	}
 	node.add(cmd.Flags(), "address of the Docker Engine (default as for the docker command)")
+	cmd.Flags().StringVar(&rack, "rack", "", "rack of the agent that is to register it (default the one that the container says)")
 	out.add(cmd.Flags())
 	return cmd
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net/netip"
 	"time"
 
@@ -14,6 +15,9 @@ import (
 	"github.com/rackdns/rackdns/internal/lasting"
 	"github.com/rackdns/rackdns/internal/registry"
 )
+
+// defaultApp is the app of a host that is registered without one.
+const defaultApp = "default"
 
 // hostFlags say which host is registered, and as what.
 type hostFlags struct {
@@ -33,8 +37,9 @@ func registerCommand() *cobra.Command {
 		Use:   "register SERVICE",
 		Short: "Register a host that no agent watches as an instance of a service",
 		Long: `Register a host that no agent watches as an instance of a service, for as long
-as --ttl. Registering it again renews that and replaces everything else, but for
-a weight that isn't given; with --hold it is renewed until the command is told
+as --ttl. What tells one registration from another is the app, the service, the
+address and the port. The same again renews it and replaces everything else, but
+for a weight that isn't given; with --hold it is renewed until the command is told
 to end, and then removed.`,
 		Example: `  rackdns register legacy --ip 10.0.5.1 --port 8080
   rackdns register legacy --ip 10.0.5.1 --port 8080 --app shop --tags az=a,canary=true --weight 10
@@ -67,7 +72,7 @@ to end, and then removed.`,
 	f := cmd.Flags()
 	f.StringVar(&flags.ip, "ip", "", "address of the host")
 	f.IntVar(&flags.port, "port", 0, "port of the service there")
-	f.StringVar(&flags.app, "app", "default", "app of the service")
+	f.StringVar(&flags.app, "app", defaultApp, "app of the service")
 	f.StringToStringVar(&flags.tags, "tags", nil, "tags, such as az=a,canary=true")
 	f.IntVar(&flags.weight, "weight", 0, "how often it comes first, 1 to 100 (default as before, else 1)")
 	f.StringVar(&flags.release, "release", "", "release that it runs")
@@ -82,7 +87,7 @@ func (f *hostFlags) instance(service string, weighted bool) (registry.Instance, 
 	if err != nil {
 		return registry.Instance{}, err
 	}
-	if f.port < 1 || f.port > 65535 {
+	if !isPort(f.port) {
 		return registry.Instance{}, usagef("--port %d: is not a port", f.port)
 	}
 	if f.ttl < time.Second || f.ttl%time.Second != 0 {
@@ -105,6 +110,8 @@ func (f *hostFlags) instance(service string, weighted bool) (registry.Instance, 
 	}
 	return i, nil
 }
+
+func isPort(n int) bool { return n > 0 && n <= math.MaxUint16 }
 
 func parseIP(s string) (netip.Addr, error) {
 	if s == "" {
@@ -147,8 +154,9 @@ func holdHost(ctx context.Context, client *registry.Client, i registry.Instance,
 
 // removeHost removes a host that was held; that it is gone already is as good.
 func removeHost(ctx context.Context, client *registry.Client, i registry.Instance, w io.Writer) error {
-	return report(w, fmt.Sprintf("Deregistering %s at %s", i.Service, i.Host), func() (string, error) {
-		err := client.Deregister(ctx, i.Service, i.Host)
+	at := netip.AddrPortFrom(i.Host, i.Ports[0].Container)
+	return report(w, fmt.Sprintf("Deregistering %s at %s", i.Service, at), func() (string, error) {
+		err := client.Deregister(ctx, i.App, i.Service, at)
 		if errors.Is(err, registry.ErrNotRegistered) {
 			err = nil
 		}
@@ -158,33 +166,49 @@ func removeHost(ctx context.Context, client *registry.Client, i registry.Instanc
 
 func deregisterCommand() *cobra.Command {
 	var (
-		reg registryFlags
-		ip  string
+		reg     registryFlags
+		ip, app string
+		port    int
 	)
 	cmd := &cobra.Command{
-		Use:     "deregister SERVICE",
-		Short:   "Remove a host that was registered",
-		Example: "  rackdns deregister legacy --ip 10.0.5.1",
-		Args:    oneWord("service"),
+		Use:   "deregister SERVICE",
+		Short: "Remove a host that was registered",
+		Long: `Remove a host that was registered as an instance of a service of an app. Where
+it has that service at several ports, --port says which of them ends.`,
+		Example: `  rackdns deregister legacy --ip 10.0.5.1
+  rackdns deregister legacy --ip 10.0.5.1 --port 8080 --app shop`,
+		Args: oneWord("service"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := registry.CheckLabel("service", args[0]); err != nil {
+				return usageError{err}
+			}
+			if err := registry.CheckApp("--app", app); err != nil {
 				return usageError{err}
 			}
 			addr, err := parseIP(ip)
 			if err != nil {
 				return err
 			}
+			if cmd.Flags().Changed("port") && !isPort(port) {
+				return usagef("--port %d: is not a port", port)
+			}
+			at, where := netip.AddrPortFrom(addr, uint16(port)), addr.String()
+			if port != 0 {
+				where = at.String()
+			}
 			client, err := reg.open()
 			if err != nil {
 				return err
 			}
 			defer func() { _ = client.Close() }()
-			return report(cmd.OutOrStdout(), fmt.Sprintf("Deregistering %s at %s", args[0], addr), func() (string, error) {
-				return "", client.Deregister(cmd.Context(), args[0], addr)
+			return report(cmd.OutOrStdout(), fmt.Sprintf("Deregistering %s at %s", args[0], where), func() (string, error) {
+				return "", client.Deregister(cmd.Context(), app, args[0], at)
 			})
 		},
 	}
 	reg.add(cmd.Flags())
 	cmd.Flags().StringVar(&ip, "ip", "", "address of the host")
+	cmd.Flags().IntVar(&port, "port", 0, "port of the service there (default the only one)")
+	cmd.Flags().StringVar(&app, "app", defaultApp, "app of the service")
 	return cmd
 }

@@ -47,7 +47,7 @@ func TestHoldHost(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = client.Close() })
 	i := registry.HostInstance("default", "legacy", netip.MustParseAddrPort("10.0.5.1:8080"))
-	key := client.Layout().Instance(registry.NodeAPI, "legacy~10.0.5.1")
+	key := client.Layout().Instance(registry.NodeAPI, "default/legacy/10.0.5.1~8080")
 	log := &lines{}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -86,7 +86,7 @@ func TestHoldHost(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if there() == nil || out.String() != strings.Repeat("Deregistering legacy at 10.0.5.1... OK\n", 2) {
+	if there() == nil || out.String() != strings.Repeat("Deregistering legacy at 10.0.5.1:8080... OK\n", 2) {
 		t.Errorf("still there: %t; %s", there() == nil, &out)
 	}
 }

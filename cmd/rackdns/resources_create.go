@@ -241,7 +241,7 @@ func (c *creation) run(ctx context.Context, client *registry.Client, r *registry
 	defer func() { _ = e.Close() }()
 	url := spec.URL(resourceDomain("", r.Name, strings.TrimSuffix(zone, ".")))
 	return alone(ctx, client, r.Name, func(ctx context.Context) error {
-		left, err := c.reserve(ctx, client, url)
+		left, err := c.reserve(ctx, client)
 		if err == nil && left {
 			// Nobody has ever used the data.
 			err = e.Remove(ctx, r.Name, true)
@@ -261,16 +261,24 @@ func (c *creation) run(ctx context.Context, client *registry.Client, r *registry
 	})
 }
 
-// reserve keeps the URL of a resource before anything is run for it: one
-// without a resource is the mark of a creation that was cut off, and of all
-// that it has left. It reports whether there was that mark already.
-func (c *creation) reserve(ctx context.Context, client *registry.Client, url string) (left bool, err error) {
+// creating stands in place of a resource's URL until it runs. Without a resource
+// it is the mark of a creation that was cut off, and all that it has left is of
+// no use to anybody. A URL without a resource is something else: there may be
+// data that only it opens.
+const creating = "being created"
+
+// reserve marks a resource as one that is being created, before anything is run
+// for it. It reports whether it was marked already.
+func (c *creation) reserve(ctx context.Context, client *registry.Client) (left bool, err error) {
 	err = client.Edit(ctx, "", func(d *registry.Declared) error {
 		if err := c.free(d, c.name); err != nil {
 			return err
 		}
-		_, left = d.Secrets[c.name]
-		d.Secrets[c.name] = url
+		var is string
+		if is, left = d.Secrets[c.name]; left && is != creating {
+			return fmt.Errorf("resource %s: %s has credentials of one, and perhaps its data, though none that can be read: choose another name, or remove them for ever with resources delete %[1]s --volumes", c.name, c.owner())
+		}
+		d.Secrets[c.name] = creating
 		return nil
 	})
 	return left, err
@@ -280,7 +288,7 @@ func (c *creation) reserve(ctx context.Context, client *registry.Client, url str
 // those who have given up.
 func forget(ctx context.Context, client *registry.Client, name string) error {
 	return client.Edit(context.WithoutCancel(ctx), "", func(d *registry.Declared) error {
-		if d.Resources[name] == nil {
+		if d.Secrets[name] == creating {
 			delete(d.Secrets, name)
 		}
 		return nil

@@ -9,12 +9,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rackdns/rackdns/internal/registry"
+	"github.com/rackdns/rackdns/internal/resource/engine"
 )
 
 func resourceDeleteCommand() *cobra.Command {
 	var (
 		c       change
 		volumes bool
+		yes     yesFlag
 	)
 	cmd := &cobra.Command{
 		Use:   "delete NAME",
@@ -23,7 +25,7 @@ func resourceDeleteCommand() *cobra.Command {
 here its container goes too; its data only with --volumes. Where the engine that
 ran it is gone for good, --docker off removes what is left.`,
 		Example: `  rackdns resources delete postgres-8458
-  rackdns resources delete postgres-8458 --volumes`,
+  rackdns resources delete postgres-8458 --volumes --yes`,
 		Args: oneWord("resource"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := c.take(args[0]); err != nil {
@@ -34,6 +36,11 @@ ran it is gone for good, --docker off removes what is left.`,
 				return err
 			}
 			defer func() { _ = client.Close() }()
+			if volumes {
+				if err := c.confirm(cmd, client, &yes); err != nil {
+					return err
+				}
+			}
 			return report(cmd.OutOrStdout(), "Deleting "+c.name, func() (string, error) {
 				return "", c.delete(cmd.Context(), client, volumes)
 			})
@@ -42,7 +49,36 @@ ran it is gone for good, --docker off removes what is left.`,
 	c.add(cmd.Flags())
 	c.docker.add(cmd.Flags())
 	cmd.Flags().BoolVar(&volumes, "volumes", false, "remove its data, too")
+	yes.add(cmd.Flags())
 	return cmd
+}
+
+// confirm asks before data are removed, if there are any. What can't be deleted
+// anyhow is for delete to say.
+func (c *change) confirm(cmd *cobra.Command, client *registry.Client, yes *yesFlag) error {
+	d, err := client.Declared(cmd.Context(), c.app, true)
+	if err != nil || d.Resources[c.name] == nil && (d.Secrets[c.name] == "" || d.Secrets[c.name] == creating) {
+		return err
+	}
+	var e *engine.Engine
+	if r := d.Resources[c.name]; r != nil {
+		if _, err := c.unlinked(d); err != nil || c.notUps(r) != nil {
+			return nil
+		}
+		e, err = c.engine(cmd.Context(), r)
+	} else if c.app == "" && c.docker.host != dockerOff {
+		// What is left of one may have data all the same.
+		e, err = c.docker.open(c.Rack)
+	}
+	if err != nil || e == nil {
+		return err
+	}
+	defer func() { _ = e.Close() }()
+	own, err := e.Data(cmd.Context(), c.name)
+	if err != nil || own == "" {
+		return err
+	}
+	return yes.confirm(cmd, fmt.Sprintf("the data of resource %s in volume %s", c.name, own))
 }
 
 // delete removes the declaration first, since only that can be done at once
@@ -52,7 +88,10 @@ func (c *change) delete(ctx context.Context, client *registry.Client, volumes bo
 	if err != nil {
 		return err
 	}
-	if _, marked := d.Secrets[c.name]; marked && c.app == "" && d.Resources[c.name] == nil {
+	if is, marked := d.Secrets[c.name]; marked && c.app == "" && d.Resources[c.name] == nil {
+		if is != creating && !volumes {
+			return fmt.Errorf("resource %s: %s has credentials of one, and perhaps its data, though none that can be read: --volumes removes all of that for ever", c.name, c.owner())
+		}
 		return c.sweep(ctx, client)
 	}
 	r, err := c.unlinked(d)
@@ -90,7 +129,8 @@ func (c *change) undeclare(ctx context.Context, client *registry.Client) error {
 	})
 }
 
-// sweep removes what a creation has left that was cut off.
+// sweep removes what is left where there is no resource: by a creation that was
+// cut off, or else with its owner's consent.
 func (c *change) sweep(ctx context.Context, client *registry.Client) error {
 	return alone(ctx, client, c.name, func(ctx context.Context) error {
 		d, err := client.Declared(ctx, "", false)
@@ -106,12 +146,16 @@ func (c *change) sweep(ctx context.Context, client *registry.Client) error {
 				return err
 			}
 			defer func() { _ = e.Close() }()
-			// Nobody has ever used the data.
 			if err := e.Remove(ctx, c.name, true); err != nil {
 				return err
 			}
 		}
-		return forget(ctx, client, c.name)
+		return client.Edit(ctx, "", func(d *registry.Declared) error {
+			if d.Resources[c.name] == nil {
+				delete(d.Secrets, c.name)
+			}
+			return nil
+		})
 	})
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -117,10 +118,10 @@ func TestResourceRunsHere(t *testing.T) {
 	isAt()
 
 	run("link", "db", "shop")
-	says(run("delete", "db", "--volumes"), "resource db: is linked to shop; unlink it first")
+	says(run("delete", "db", "--volumes", "--yes"), "resource db: is linked to shop; unlink it first")
 	isAt()
 	run("unlink", "db", "shop")
-	says(run("delete", "db", "--volumes"), "Deleting db... OK\n")
+	says(run("delete", "db", "--volumes", "--yes"), "Deleting db... OK\n")
 	nothing()
 
 	// And so was whoever was to declare these.
@@ -128,16 +129,33 @@ func TestResourceRunsHere(t *testing.T) {
 		if _, err := e.Run(t.Context(), "db", "postgres", spec); err != nil {
 			t.Fatal(err)
 		}
-		if err := client.Edit(t.Context(), "", func(d *registry.Declared) error { d.Secrets["db"] = "left"; return nil }); err != nil {
+		if err := client.Edit(t.Context(), "", func(d *registry.Declared) error { d.Secrets["db"] = creating; return nil }); err != nil {
 			t.Fatal(err)
 		}
 		says(run(heal...), "... OK")
 		if heal[0] == "create" {
 			isAt()
-			says(run("delete", "db", "--volumes"), "Deleting db... OK\n")
+			says(run("delete", "db", "--volumes", "--yes"), "Deleting db... OK\n")
 		}
 		nothing()
 	}
+
+	// Somebody has removed the declaration alone, or written what nobody can read:
+	// the data are somebody's.
+	says(run("create", "postgres", "--name", "db", "Image="+rack.Name+":good"), "Creating resource... OK, db\n")
+	orphan := isAt()
+	if _, err := etcd.Client().Put(t.Context(), client.Layout().Resource("", "db"), "{"); err != nil {
+		t.Fatal(err)
+	}
+	const why = "resource db: rack %s has credentials of one, and perhaps its data, though none that can be read: "
+	says(run("create", "postgres", "--name", "db", "Image="+rack.Name+":good"), fmt.Sprintf(why, rack.Name)+"choose another name, or remove them for ever with resources delete db --volumes")
+	says(run("delete", "db"), fmt.Sprintf(why, rack.Name)+"--volumes removes all of that for ever")
+	says(run("delete", "db", "--volumes"), "--volumes: would remove the data of resource db in volume "+rack.Name+"-db for ever, and there is nobody to ask: nothing was changed; say --yes")
+	if is := rack.Containers(); is[orphan] != "running" || len(rack.Volumes()) != 1 {
+		t.Errorf("containers %v, volumes %v", is, rack.Volumes())
+	}
+	says(run("delete", "db", "--volumes", "--yes"), "Deleting db... OK\n")
+	nothing()
 }
 
 func etcdKeys(t *testing.T, etcd *etcdtest.Cluster) map[string]string {

@@ -40,6 +40,11 @@ that is to be another one is replaced by one that serves already; if that does
 not come to serve, it is removed and the old one stays. Every service's port is
 published, at a port that the engine chooses, but for those that are internal.
 
+An app is called like the directory of its manifest, which is remembered: up and
+down in another directory of that name are refused, unless --app says that it is
+the same app. A container that only has the labels of the app's, such as one of
+an image that docker commit made, is left alone.
+
 Values that environment lists of the manifest leave out come from the file .env
 beside it, and else from the environment of this command. If they have the URL
 of a resource, nothing is run for it.

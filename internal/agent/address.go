@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/docker/docker/api/types/network"
+
+	"github.com/rackdns/rackdns/internal/registry"
 )
 
 // Addresses for documentation: a socket that is connected there tells which
@@ -65,9 +68,13 @@ func badNodeAddress(a netip.Addr) string {
 type link struct {
 	name  string
 	addrs []netip.Addr
+	// subnets are those that its addresses are in, where there is room for
+	// others.
+	subnets []netip.Prefix
 }
 
-// links returns the host's interfaces that are up, but loopback.
+// links returns the host's interfaces that are up. An address of the loopback
+// interface that others may know counts, too: routers lead to such.
 func links() ([]link, error) {
 	ifaces, err := net.Interfaces()
 	if err != nil {
@@ -75,7 +82,7 @@ func links() ([]link, error) {
 	}
 	var ls []link
 	for _, iface := range ifaces {
-		if iface.Flags&net.FlagUp == 0 || iface.Flags&net.FlagLoopback != 0 {
+		if iface.Flags&net.FlagUp == 0 {
 			continue
 		}
 		addrs, err := iface.Addrs()
@@ -85,8 +92,13 @@ func links() ([]link, error) {
 		}
 		l := link{name: iface.Name}
 		for _, a := range addrs {
-			if p, err := netip.ParsePrefix(a.String()); err == nil && badNodeAddress(p.Addr()) == "" {
-				l.addrs = append(l.addrs, p.Addr().Unmap())
+			p, err := netip.ParsePrefix(a.String())
+			if err != nil || badNodeAddress(p.Addr()) != "" {
+				continue
+			}
+			l.addrs = append(l.addrs, p.Addr().Unmap())
+			if !p.IsSingleIP() && iface.Flags&net.FlagLoopback == 0 {
+				l.subnets = append(l.subnets, p.Masked())
 			}
 		}
 		ls = append(ls, l)
@@ -118,6 +130,7 @@ type bridges struct {
 	names    map[string]bool
 	gateways map[netip.Addr]bool
 	subnets  []subnet
+	networks []registry.NodeNetwork
 }
 
 // subnet is one of a Docker network's, and the host's address in it.
@@ -138,7 +151,10 @@ func dockerBridges(ctx context.Context, e engine) (bridges, error) {
 		return b, fmt.Errorf("list the engine's networks: %w", err)
 	}
 	for _, n := range networks {
-		if n.Driver != "bridge" {
+		if w, ok := nodeNetwork(&n); ok {
+			b.networks = append(b.networks, w)
+		}
+		if n.Driver != driverBridge {
 			continue
 		}
 		b.names["br-"+shortID(n.ID)] = true
@@ -159,6 +175,7 @@ func dockerBridges(ctx context.Context, e engine) (bridges, error) {
 			b.subnets = append(b.subnets, subnet{n.Name, p, gateway})
 		}
 	}
+	slices.SortFunc(b.networks, func(x, y registry.NodeNetwork) int { return strings.Compare(x.ID, y.ID) })
 	b.sort()
 	return b, nil
 }
@@ -184,9 +201,15 @@ func (b bridges) around(a netip.Addr) (subnet, bool) {
 	return b.subnets[n], true
 }
 
+// anyBridge is the name of a bridge that an engine made, this one or another one
+// on the same host.
+var anyBridge = regexp.MustCompile(`^(docker0|docker_gwbridge|br-[0-9a-f]{12})$`)
+
+func (b bridges) isBridge(l link) bool { return b.names[l.name] || anyBridge.MatchString(l.name) }
+
 // has reports whether an address belongs to Docker's side of the host.
 func (b bridges) has(l link, a netip.Addr) bool {
-	return b.names[l.name] || b.gateways[a]
+	return b.isBridge(l) || b.gateways[a]
 }
 
 // nodeAddresses returns all addresses that are the node itself, its own first.

@@ -64,6 +64,11 @@ type Config struct {
 	// ImageLabels has the labels and variables of images count like those of
 	// containers. Without it they do for ports, health and tags alone.
 	ImageLabels bool
+	// OnlyLabelled leaves out containers without a label of rackdns.
+	OnlyLabelled bool
+	// Rack is the agent's rack; that of Registry, if there is one. An empty one
+	// is every container's.
+	Rack string
 	// Workers is how many containers are looked at at once.
 	Workers int
 	Logger  *slog.Logger
@@ -92,6 +97,7 @@ type Agent struct {
 
 	// Set once the engine is known, before anything else runs.
 	engineID  string
+	node      nodeFacts
 	tracker   *tracker
 	inspector *inspector
 
@@ -116,6 +122,7 @@ func New(cfg Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.cfg.Rack = cfg.Registry.Layout().Rack()
 	ours := a.inherits(a.boot, booted())
 	a.keep = func(ctx context.Context) { cfg.Registry.KeepNode(ctx, a.cfg.Node, ours, a.log) }
 	a.newPublisher = func(n registry.Node) publisher {
@@ -158,6 +165,7 @@ func newAgent(cfg Config) (*Agent, error) {
 		boot:    bootID(),
 		engine:  &redialer{dial: func() (engine, error) { return dockerclient.Dial(cfg.DockerHost) }},
 		queue:   newQueue(cfg.Workers),
+		node:    nodeFacts{due: make(chan struct{}, 1)},
 		ready:   make(chan struct{}),
 		waiting: make(chan struct{}),
 		down:    lasting.New(cfg.Logger),
@@ -220,9 +228,11 @@ func (a *Agent) Run(ctx context.Context) error {
 		return err
 	}
 	pub := a.newPublisher(node)
+	a.node.sink, a.node.last = pub, node
 	a.tracker = newTracker(a.queue, pub, a.log, a.cfg.DrainGrace)
 	a.tracker.ready = a.ready
-	a.inspector = newInspector(a.engine, a.cfg.ImageLabels)
+	a.tracker.networked = a.node.refreshSoon
+	a.inspector = newInspector(a.engine, a.cfg.ImageLabels, a.cfg.OnlyLabelled)
 	if a.runtimes, err = newRuntimeWatch(); err != nil {
 		a.log.Debug("kills are known when the engine tells of them, and not before", "error", err)
 	}
@@ -290,14 +300,13 @@ func (a *Agent) introduce(ctx context.Context) (registry.Node, error) {
 		return registry.Node{}, err
 	}
 	a.engineID = info.ID
-	return registry.Node{
-		Node:      a.cfg.Node,
-		Engine:    info.ID,
-		Boot:      a.boot,
-		Addresses: nodeAddresses(a.home, a.links, b),
-		Version:   a.cfg.Version,
-		Started:   a.started,
-	}, nil
+	return a.describe(registry.Node{
+		Node:    a.cfg.Node,
+		Engine:  info.ID,
+		Boot:    a.boot,
+		Version: a.cfg.Version,
+		Started: a.started,
+	}, a.links, b, info.ServerVersion), nil
 }
 
 // checkEngine refuses engines that an agent can't rely on.
@@ -380,7 +389,7 @@ func (a *Agent) decide(ctx context.Context, id string) (d *decision, err error) 
 	if err != nil {
 		return nil, err
 	}
-	return decide(f, a.home), nil
+	return a.judge(f), nil
 }
 
 // retryAfter returns how long to leave a container alone that could not be

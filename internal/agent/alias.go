@@ -9,6 +9,7 @@ import (
 
 	"github.com/docker/docker/pkg/namesgenerator"
 
+	"github.com/rackdns/rackdns/internal/label"
 	"github.com/rackdns/rackdns/internal/registry"
 )
 
@@ -96,8 +97,8 @@ var (
 // namedByHand reports whether somebody chose the container's name, rather than
 // the engine, Compose, Swarm or `rackdns up`.
 func (f *facts) namedByHand() bool {
-	for label := range f.labels {
-		if strings.HasPrefix(label, upPrefix) || strings.HasPrefix(label, "com.docker.swarm.") {
+	for key := range f.labels {
+		if strings.HasPrefix(key, label.UpPrefix) || strings.HasPrefix(key, "com.docker.swarm.") {
 			return false
 		}
 	}

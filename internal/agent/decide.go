@@ -29,17 +29,24 @@ const (
 	ReasonNotRunning  Reason = "not-running"
 	ReasonInspect     Reason = "inspect"
 	ReasonImage       Reason = "image"
+	ReasonRack        Reason = "rack"
+	ReasonUnlabelled  Reason = "unlabelled"
 )
 
 // reasons are all of them but ReasonNotRunning, which is no news.
 var reasons = []Reason{
 	ReasonIgnored, ReasonOneOff, ReasonProcessType, ReasonName, ReasonNoNetwork,
 	ReasonJoined, ReasonTooLarge, ReasonInvalid, ReasonInspect, ReasonImage,
+	ReasonRack, ReasonUnlabelled,
 }
 
 // meant reports whether somebody wants it so, as opposed to a mistake.
 func (r Reason) meant() bool {
-	return r == ReasonIgnored || r == ReasonOneOff || r == ReasonProcessType || r == ReasonNotRunning
+	switch r {
+	case ReasonIgnored, ReasonOneOff, ReasonProcessType, ReasonNotRunning, ReasonRack, ReasonUnlabelled:
+		return true
+	}
+	return false
 }
 
 // Refusal is a container that is not registered, and why.
@@ -93,8 +100,11 @@ type decision struct {
 	facts    *facts
 	home     home
 	instance *registry.Instance
-	refusal  *Refusal
-	choices  []Choice
+	// hidden is what is registered in place of an instance where there is none:
+	// the container as one that asks. It is nil if it can't ask anybody.
+	hidden  *registry.Instance
+	refusal *Refusal
+	choices []Choice
 	// given is what the service's name was made of.
 	given   string
 	notes   []string
@@ -104,6 +114,14 @@ type decision struct {
 // decide says what a container should look like in the registry. It looks at
 // nothing but its arguments.
 func decide(f *facts, h home) *decision {
+	d := decideInstance(f, h)
+	if d.instance == nil && f.running() {
+		d.hidden = asClient(f, h)
+	}
+	return d
+}
+
+func decideInstance(f *facts, h home) *decision {
 	d := &decision{facts: f, home: h}
 	if !f.running() {
 		d.refuse(ReasonNotRunning, "its state is %q", f.status)
@@ -117,6 +135,10 @@ func decide(f *facts, h home) *decision {
 		return d
 	}
 	for _, source := range f.disowned {
+		if f.copied {
+			d.note("%s: comes from the image, which was made of a container of rackdns's (docker commit), and never counts", source)
+			continue
+		}
 		d.note("%s: comes from the image, or says just what the image says, and doesn't count; see --image-labels", source)
 	}
 	if d.leftOut() {

@@ -225,7 +225,8 @@ what doesn't count
 	}
 	x := decide(labelled(labels{"rackdns.ignore": "yes"}), testHome).explain()
 	want = "container web-1 (3485248b1d18), image example/web:1, running\n" +
-		"not registered (ignored): label rackdns.ignore=\"yes\"\n"
+		"not registered (ignored): label rackdns.ignore=\"yes\"\n" +
+		"it asks as a container of app default\n"
 	if diff := cmp.Diff(want, x.String()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

@@ -99,7 +99,10 @@
 // count. Identity, weight, priority and address, links, connect and resources,
 // and what leaves a container out, are the container's own to say: also
 // rackdns.ignore, for an image that was made of a container (docker commit)
-// has all labels of that. rackdns.up.* never counts.
+// has all labels of that. rackdns.up.* never counts. Of an image that was made of
+// a container of `rackdns up` or `rackdns resources`, which tells itself by those,
+// identity and the like don't count with --image-labels either: nobody has
+// written them there.
 //
 // The agent asks the engine for the image, once each, and only where there is a
 // label of which it matters (image.go). A label with the image's value is the
@@ -110,6 +113,13 @@
 // and was not known before, so that nothing can be told, the container is
 // refused: its labels would let in any image that was removed soon enough, and
 // without them it had a name that nobody asked for.
+//
+// # Racks that share an engine
+//
+// A container with the label rackdns.up.rack (of `rackdns up`) or else
+// rackdns.rack is that rack's alone; agents of others leave it out. Without one
+// it is every agent's. An agent that was told --only-labelled leaves out all that
+// has no label rackdns.* of its own.
 //
 // # Namespaces
 //

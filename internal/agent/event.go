@@ -17,7 +17,7 @@ import (
 var actions = []events.Action{
 	events.ActionStart, events.ActionDie, events.ActionKill, events.ActionPause, events.ActionUnPause,
 	events.ActionHealthStatus, events.ActionRename, events.ActionDestroy,
-	events.ActionConnect, events.ActionDisconnect,
+	events.ActionConnect, events.ActionDisconnect, events.ActionCreate,
 }
 
 // eventFilters returns the filters for the engine. There is none by label:
@@ -90,6 +90,10 @@ func eventTime(m events.Message) time.Time {
 // event of the start or the death doesn't say; an inspect would hang until the
 // engine is done with the container, and keep a worker from others.
 func (t *tracker) networkEvent(m events.Message, at time.Time) {
+	if m.Action == events.ActionCreate || m.Action == events.ActionDestroy {
+		t.networked()
+		return
+	}
 	if m.Action != events.ActionConnect && m.Action != events.ActionDisconnect {
 		return
 	}

@@ -31,6 +31,9 @@ type Explanation struct {
 	// Serving says whether DNS hands it out, NotServing why it doesn't.
 	Serving    bool   `json:"serving"`
 	NotServing string `json:"not_serving,omitempty"`
+	// AsksAs is the app as whose container it asks, where it is not registered
+	// and is known all the same when it asks.
+	AsksAs string `json:"asks_as,omitempty"`
 	// Choices are the decisions, Remarks what didn't count.
 	Choices []Choice `json:"choices,omitempty"`
 	Remarks []string `json:"remarks,omitempty"`
@@ -55,14 +58,14 @@ func Explain(ctx context.Context, cfg Config, nameOrID string) (Explanation, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	f, err := newInspector(e, cfg.ImageLabels).inspect(ctx, nameOrID)
+	f, err := newInspector(e, cfg.ImageLabels, cfg.OnlyLabelled).inspect(ctx, nameOrID)
 	switch {
 	case cerrdefs.IsNotFound(err):
 		return Explanation{}, fmt.Errorf("container %s: there is none of that name or ID on this engine; `docker ps -a` lists them", registry.Quote(nameOrID))
 	case err != nil:
 		return Explanation{}, fmt.Errorf("container %s: %w", registry.Quote(nameOrID), err)
 	}
-	d := decide(f, a.home)
+	d := a.judge(f)
 	if d.instance != nil {
 		d.instance.Draining, err = stopped(ctx, e, f, a.cfg.DrainGrace)
 		if err != nil {
@@ -125,6 +128,9 @@ func (d *decision) explain() Explanation {
 		Choices:   d.choices,
 		Remarks:   d.remarks(),
 	}
+	if d.hidden != nil {
+		x.AsksAs = d.hidden.App
+	}
 	if x.Instance != nil {
 		x.Serving = x.Instance.Serving()
 		x.NotServing = notServing(x.Instance)
@@ -155,6 +161,9 @@ func (x Explanation) String() string {
 	switch {
 	case i == nil && x.Refusal != nil:
 		fmt.Fprintf(&b, "not registered (%s): %s\n", x.Refusal.Reason, x.Refusal.Detail)
+		if x.AsksAs != "" {
+			fmt.Fprintf(&b, "it asks as a container of app %s\n", x.AsksAs)
+		}
 	case i == nil:
 		b.WriteString("not registered\n")
 	case x.Serving:

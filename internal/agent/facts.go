@@ -41,10 +41,12 @@ type facts struct {
 	env map[string]string
 	// disowned are labels and variables that are not in these, since they come
 	// from the image; fromImage are those that come from it and are, as far as
-	// that matters. imageGone says that this can't be told.
+	// that matters. imageGone says that this can't be told, copied that the image
+	// was made of a container that rackdns had made.
 	disowned    []string
 	fromImage   map[string]bool
 	imageGone   bool
+	copied      bool
 	stopSignal  int
 	stopTimeout time.Duration
 	// pid is the container's first process, in the engine's PID namespace, and
@@ -57,6 +59,10 @@ type facts struct {
 	exposed     []portKey
 	published   map[portKey][]hostPort
 	attachments []attachment
+	// sandbox is the ID of the network namespace, gateway the address by which
+	// it leaves an overlay.
+	sandbox string
+	gateway netip.Addr
 	// joins is the container whose network this one shares, joined what an
 	// inspect said of it; nil if it is gone.
 	joins  string
@@ -148,6 +154,7 @@ func readFacts(c container.InspectResponse) (*facts, error) {
 	if s := c.NetworkSettings; s != nil {
 		f.readPublished(s.Ports)
 		f.readNetworks(s.Networks)
+		f.sandbox = s.SandboxID
 	}
 	return f, nil
 }

@@ -279,14 +279,20 @@ type write struct {
 
 // recorder is a publisher that remembers.
 type recorder struct {
-	mu      sync.Mutex
-	now     map[string]*registry.Instance
+	mu  sync.Mutex
+	now map[string]*registry.Instance
+	// hidden are those that nobody is told of; for what is told, one of these
+	// is as good as none.
+	hidden  map[string]*registry.Instance
+	node    registry.Node
 	kept    map[string]bool
 	writes  []write
 	drained bool
 }
 
-func newRecorder() *recorder { return &recorder{now: map[string]*registry.Instance{}} }
+func newRecorder() *recorder {
+	return &recorder{now: map[string]*registry.Instance{}, hidden: map[string]*registry.Instance{}}
+}
 
 func (p *recorder) Run(ctx context.Context) error { <-ctx.Done(); return nil }
 
@@ -294,13 +300,18 @@ func (p *recorder) Replace(instances map[string]*registry.Instance, keep map[str
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for id := range p.now {
-		if instances[id] == nil && !keep[id] {
+		if (instances[id] == nil || instances[id].Hidden) && !keep[id] {
 			p.writes = append(p.writes, write{op: "remove", id: id, at: time.Now()})
 		}
 	}
-	p.now = map[string]*registry.Instance{}
+	clear(p.now)
+	clear(p.hidden)
 	for id, i := range instances {
-		p.now[id] = i
+		if i.Hidden {
+			p.hidden[id] = i
+		} else {
+			p.now[id] = i
+		}
 	}
 	p.kept = keep
 	p.writes = append(p.writes, write{op: "replace", at: time.Now()})
@@ -309,13 +320,38 @@ func (p *recorder) Replace(instances map[string]*registry.Instance, keep map[str
 func (p *recorder) Set(i *registry.Instance) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if i.Hidden {
+		p.remove(i.ID)
+		p.hidden[i.ID] = i
+		return
+	}
+	delete(p.hidden, i.ID)
 	p.now[i.ID] = i
 	p.writes = append(p.writes, write{op: "set", id: i.ID, at: time.Now(), instance: i})
+}
+
+func (p *recorder) SetNode(n registry.Node) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.node = n
+}
+
+// remove takes an instance away, if it is told.
+func (p *recorder) remove(id string) {
+	if p.now[id] != nil || p.kept[id] {
+		delete(p.now, id)
+		delete(p.kept, id)
+		p.writes = append(p.writes, write{op: "remove", id: id, at: time.Now()})
+	}
 }
 
 func (p *recorder) Remove(id string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.hidden[id] != nil {
+		delete(p.hidden, id)
+		return
+	}
 	delete(p.now, id)
 	p.writes = append(p.writes, write{op: "remove", id: id, at: time.Now()})
 }

@@ -60,6 +60,13 @@ func (d *decision) identify(i *registry.Instance) bool {
 	return ok
 }
 
+// identifyApp finds the app alone, of a container that can have no service.
+func (d *decision) identifyApp(i *registry.Instance) (ok bool) {
+	i.App, ok = d.name("app", d.candidates(d.apps()), registry.CheckApp)
+	i.Namespace = i.App
+	return ok
+}
+
 func (d *decision) apps() []candidate {
 	return []candidate{
 		d.label("rackdns.app", fromRackdns),

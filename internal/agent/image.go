@@ -12,6 +12,7 @@ import (
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/client"
 
+	"github.com/rackdns/rackdns/internal/label"
 	"github.com/rackdns/rackdns/internal/registry"
 )
 
@@ -79,14 +80,10 @@ func (is *images) get(ctx context.Context, id string) (*imageConfig, error) {
 	return c, nil
 }
 
-// upPrefix is that of the labels by which `rackdns up` knows what it made: no
-// image has any of its own.
-const upPrefix = "rackdns.up."
-
 // isOurs reports whether somebody here reads a label, or may.
-func isOurs(label string) bool {
+func isOurs(key string) bool {
 	for _, prefix := range []string{"rackdns.", "convox.", "connect.", "com.docker.compose.", "com.docker.stack.", "com.docker.swarm.", "SERVICE_"} {
-		if strings.HasPrefix(label, prefix) {
+		if strings.HasPrefix(key, prefix) {
 			return true
 		}
 	}
@@ -95,22 +92,22 @@ func isOurs(label string) bool {
 
 // isReadHere reports whether a label decides anything for the agent, so that it
 // is worth a word that it doesn't count.
-func isReadHere(label string) bool {
-	switch label {
+func isReadHere(key string) bool {
+	switch key {
 	case "com.docker.compose.project", "com.docker.compose.service", "com.docker.compose.oneoff",
 		"com.docker.stack.namespace", "com.docker.swarm.service.name":
 		return true
 	}
-	if name, ok := strings.CutPrefix(label, "rackdns."); ok {
+	if name, ok := strings.CutPrefix(key, label.Prefix); ok {
 		first, _, _ := strings.Cut(name, ".")
 		return slices.Contains(ownLabels, first)
 	}
-	return !strings.HasPrefix(label, "com.docker.")
+	return !strings.HasPrefix(key, "com.docker.")
 }
 
 // ownLabels are the labels of ours, by what follows "rackdns.", up to a dot.
 var ownLabels = []string{
-	"app", "service", "namespace", "aliases", "ignore", "network", "address", "weight", "priority", "health", "links", "resource", "port", "tags",
+	"rack", "app", "service", "namespace", "aliases", "ignore", "network", "address", "weight", "priority", "health", "links", "resource", "port", "tags",
 }
 
 // fromImages reports whether a label or variable counts by default if it is the
@@ -142,15 +139,16 @@ var makers = []struct {
 	// Compose labels the images that it builds like their containers.
 	{"com.docker.compose.config-hash", []string{"com.docker.compose.project", "com.docker.compose.service", "com.docker.compose.oneoff"}},
 	{"com.docker.swarm.task.id", []string{"com.docker.swarm.service.name"}},
-	{upPrefix + "hash", []string{"rackdns.app", "rackdns.service"}},
+	{label.UpID, []string{label.App, label.Service, label.UpRack, label.Rack, label.Resource, label.ResourceName}},
+	{label.UpHash, []string{label.App, label.Service, label.UpRack}},
 }
 
 // ofMaker reports whether a label is surely not the image's, though that has the
 // same one.
-func ofMaker(label string, container, image map[string]string) bool {
+func ofMaker(key string, container, image map[string]string) bool {
 	for _, m := range makers {
 		mark, marked := container[m.mark]
-		if theirs, baked := image[m.mark]; marked && (!baked || theirs != mark) && slices.Contains(m.sets, label) {
+		if theirs, baked := image[m.mark]; marked && (!baked || theirs != mark) && slices.Contains(m.sets, key) {
 			return true
 		}
 	}
@@ -162,7 +160,7 @@ func ofMaker(label string, container, image map[string]string) bool {
 func (f *facts) inherits(all bool) bool {
 	matters := func(key string) bool {
 		if all {
-			return strings.HasPrefix(key, upPrefix)
+			return strings.HasPrefix(key, label.UpPrefix)
 		}
 		// SERVICE_<port>_NAME may become the service's name, too.
 		return isOurs(key) && (!fromImages(key) || strings.HasPrefix(key, "SERVICE_"))
@@ -189,12 +187,14 @@ func (f *facts) disown(c *imageConfig, all bool) {
 		return
 	}
 	f.fromImage = map[string]bool{}
+	f.copied = label.OriginOf(f.labels, c.labels) == label.Copied
 	labels := maps.Clone(f.labels)
 	for key, value := range c.labels {
 		if own, ok := f.labels[key]; !ok || own != value || ofMaker(key, f.labels, c.labels) {
 			continue
 		}
-		if strings.HasPrefix(key, upPrefix) || !all && !fromImages(key) {
+		// Whoever makes an image of one of our containers has not written those.
+		if strings.HasPrefix(key, label.UpPrefix) || (!all || f.copied) && !fromImages(key) {
 			delete(labels, key)
 			if isReadHere(key) {
 				f.disowned = append(f.disowned, "label "+printable(key))

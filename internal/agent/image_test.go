@@ -199,7 +199,7 @@ func (e *imageEngine) ImageInspect(context.Context, string, ...client.ImageInspe
 
 func TestImageIsAskedForOnce(t *testing.T) {
 	e := &imageEngine{labels: labels{"rackdns.app": "victim", "rackdns.service": "web"}}
-	in := newInspector(e, false)
+	in := newInspector(e, false, false)
 	app := func() string {
 		t.Helper()
 		f, err := in.inspect(t.Context(), testID)
@@ -231,17 +231,17 @@ func TestImageIsAskedForOnce(t *testing.T) {
 	if got := app(); got != "default" {
 		t.Errorf("once the image is gone: %s", got)
 	}
-	in = newInspector(e, false)
+	in = newInspector(e, false, false)
 	if got := app(); got != string(ReasonImage) {
 		t.Errorf("of an image that was gone before: %s", got)
 	}
-	in = newInspector(e, true)
+	in = newInspector(e, true, false)
 	if got := app(); got != "victim" {
 		t.Errorf("with all labels: %s", got)
 	}
 	e.labels = labels{"org.example.team": "x", "rackdns.port.80": "http"}
 	asked := e.asked.Load()
-	in = newInspector(e, false)
+	in = newInspector(e, false, false)
 	if got := app(); got != "default" || e.asked.Load() != asked {
 		t.Errorf("without such labels: app %s, asked %d times", got, e.asked.Load()-asked)
 	}

@@ -3,6 +3,8 @@ package agent
 import (
 	"context"
 	"fmt"
+	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -42,20 +44,21 @@ const maxJoined = 4
 type inspector struct {
 	engine looker
 	images images
-	// imageLabels says that all labels of images count.
-	imageLabels bool
+	// imageLabels says that all labels of images count, onlyLabelled that
+	// containers without a label of ours are of no interest.
+	imageLabels, onlyLabelled bool
 
 	mu sync.Mutex
 	// scopes caches the scope of networks by their ID; it never changes.
 	scopes map[string]string
 }
 
-func newInspector(e looker, imageLabels bool) *inspector {
+func newInspector(e looker, imageLabels, onlyLabelled bool) *inspector {
 	return &inspector{
 		engine:      e,
 		images:      images{engine: e, known: map[string]*imageConfig{}},
-		imageLabels: imageLabels,
-		scopes:      map[string]string{},
+		imageLabels: imageLabels, onlyLabelled: onlyLabelled,
+		scopes: map[string]string{},
 	}
 }
 
@@ -63,8 +66,11 @@ func newInspector(e looker, imageLabels bool) *inspector {
 // whose network it shares.
 func (in *inspector) inspect(ctx context.Context, ref string) (*facts, error) {
 	f, err := in.follow(ctx, ref, maxJoined)
-	if err != nil || !f.running() || !f.inherits(in.imageLabels) {
+	if err != nil || !f.running() {
 		return f, err
+	}
+	if matters := f.inherits(in.imageLabels) || in.onlyLabelled && f.isLabelled(); !matters {
+		return f, nil
 	}
 	c, err := in.images.get(ctx, f.imageID)
 	if err != nil {
@@ -91,6 +97,9 @@ func (in *inspector) follow(ctx context.Context, ref string, depth int) (*facts,
 	for n := range f.attachments {
 		f.attachments[n].scope = in.scope(ctx, f.attachments[n].id)
 	}
+	if slices.ContainsFunc(f.attachments, func(a attachment) bool { return a.scope != registry.ScopeLocal }) {
+		f.gateway = in.gateway(ctx, f)
+	}
 	if f.joins == "" || depth == 0 {
 		return f, nil
 	}
@@ -103,6 +112,29 @@ func (in *inspector) follow(ctx context.Context, ref string, depth int) (*facts,
 		f.joins = f.joined.id
 	}
 	return f, nil
+}
+
+// gatewayNetwork is the bridge by which an overlay's containers leave their
+// node.
+const gatewayNetwork = "docker_gwbridge"
+
+// gateway returns the container's address on that bridge, which no inspect of
+// the container tells. It is not valid if it has none, or the engine doesn't
+// say.
+func (in *inspector) gateway(ctx context.Context, f *facts) netip.Addr {
+	n, err := in.engine.NetworkInspect(ctx, gatewayNetwork, network.InspectOptions{})
+	if err != nil {
+		return netip.Addr{}
+	}
+	for id, e := range n.Containers {
+		// By the container's ID or by its namespace's, as the engine's version
+		// has it.
+		if id == f.id || f.sandbox != "" && (id == "gateway_"+shortID(f.sandbox) || e.Name == "gateway_"+shortID(f.sandbox)) {
+			p, _ := netip.ParsePrefix(e.IPv4Address)
+			return p.Addr()
+		}
+	}
+	return netip.Addr{}
 }
 
 // scope returns the scope of a network. Where the engine doesn't say, it is

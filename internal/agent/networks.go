@@ -29,6 +29,7 @@ func (d *decision) reach(i *registry.Instance) bool {
 		return true
 	}
 	i.Networks = d.networks()
+	i.AsksFrom, i.NetworkOf = f.asksFrom(i.Networks), f.networkOf()
 	if len(i.Networks) > 0 || published(i.Ports) {
 		return true
 	}

@@ -73,7 +73,7 @@ func TestNetworks(t *testing.T) {
 		refused Reason
 		says    string
 		// noted is a part of the remarks.
-		noted   string
+		noted string
 	}{
 		{name: "one", nets: []attachment{att("bridge", 0, "172.17.0.2")}, want: []string{"bridge 172.17.0.2"}},
 		{name: "both families", nets: []attachment{att("bridge", 0, "172.17.0.2", "fd01::2")}, want: []string{"bridge 172.17.0.2 fd01::2"}},
@@ -147,10 +147,10 @@ func TestNetworks(t *testing.T) {
 func TestHome(t *testing.T) {
 	ip := netip.MustParseAddr
 	ls := []link{
-		{"eth0", []netip.Addr{ip("10.0.2.10"), ip("fd00::10")}},
-		{"eth1", []netip.Addr{ip("192.168.7.1"), ip("fd07::1")}},
-		{"docker0", []netip.Addr{ip("172.17.0.1")}},
-		{"br-0123456789ab", []netip.Addr{ip("172.18.0.1")}},
+		{name: "eth0", addrs: []netip.Addr{ip("10.0.2.10"), ip("fd00::10")}},
+		{name: "eth1", addrs: []netip.Addr{ip("192.168.7.1"), ip("fd07::1")}},
+		{name: "docker0", addrs: []netip.Addr{ip("172.17.0.1")}},
+		{name: "br-0123456789ab", addrs: []netip.Addr{ip("172.18.0.1")}},
 	}
 	b := bridges{
 		names:    map[string]bool{"docker0": true},

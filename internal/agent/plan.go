@@ -56,7 +56,7 @@ func Plan(ctx context.Context, cfg Config) (*Draft, error) {
 		// Empty lists, rather than none.
 		all = &Draft{[]*registry.Instance{}, []Refusal{}, []Remark{}}
 	)
-	in := newInspector(e, cfg.ImageLabels)
+	in := newInspector(e, cfg.ImageLabels, cfg.OnlyLabelled)
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(a.cfg.Workers)
 	for _, s := range summaries {
@@ -92,7 +92,7 @@ func (a *Agent) plan(ctx context.Context, in *inspector, id string) (one Draft) 
 		one.LeftOut = []Refusal{{ID: shortID(id), Reason: ReasonInspect, Detail: err.Error()}}
 		return one
 	}
-	d := decide(f, a.home)
+	d := a.judge(f)
 	switch {
 	case d.refusal == nil:
 		one.Instances = []*registry.Instance{d.instance}

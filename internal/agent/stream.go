@@ -99,6 +99,7 @@ func (a *Agent) session(ctx context.Context, up func()) error {
 			}
 		}
 	})
+	g.Go(func() error { return a.keepNodeFacts(ctx, e, info.ServerVersion) })
 	g.Go(func() error {
 		return a.listForever(ctx, e, func() {
 			up()

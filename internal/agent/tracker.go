@@ -20,6 +20,7 @@ type publisher interface {
 	Replace(instances map[string]*registry.Instance, keep map[string]bool)
 	Set(i *registry.Instance)
 	Remove(id string)
+	SetNode(n registry.Node)
 	Drain(ctx context.Context) error
 }
 
@@ -59,6 +60,8 @@ type tracker struct {
 	// ready is closed when the first list is done with.
 	ready chan struct{}
 	once  sync.Once
+	// networked is told when the engine's networks may be others.
+	networked func()
 }
 
 // entry is one container. It is replaced by another when the container dies,
@@ -66,7 +69,9 @@ type tracker struct {
 type entry struct {
 	facts    *facts
 	instance *registry.Instance
-	refusal  *Refusal
+	// hidden is what was published in its place: see [decision].
+	hidden  *registry.Instance
+	refusal *Refusal
 	// kills are the latest signals sent to the container, by number.
 	kills map[int]kill
 	hint  hint
@@ -99,6 +104,8 @@ func newTracker(q *queue, sink publisher, log *slog.Logger, grace time.Duration)
 		told:    map[string]string{},
 		folded:  newFolded(),
 		ready:   make(chan struct{}),
+
+		networked: func() {},
 	}
 }
 
@@ -201,7 +208,7 @@ func (t *tracker) failed(id string, e *entry, observed time.Time, err error) int
 	}
 	if t.entries[id] == e {
 		t.undo(id, e, time.Now())
-		if e.instance == nil {
+		if e.instance == nil && e.hidden == nil {
 			t.refuse(e, &Refusal{ID: shortID(id), Reason: ReasonInspect, Detail: "the engine doesn't say what it is"})
 		}
 		// With the engine gone, all of them fail, and that is logged once.
@@ -242,7 +249,11 @@ func (t *tracker) apply(id string, e *entry, d *decision, observed time.Time) {
 	t.tellFolded(id, d)
 	if d.instance == nil {
 		t.unwatch(e)
-		t.unpublish(id, e)
+		if d.hidden == nil {
+			t.unpublish(id, e)
+		} else {
+			t.publishHidden(e, d.hidden)
+		}
 		return
 	}
 	now := time.Now()
@@ -264,7 +275,22 @@ func (t *tracker) publish(e *entry, i *registry.Instance) {
 	if sameInstance(e.instance, i) {
 		return
 	}
-	e.instance = i
+	e.instance, e.hidden = i, nil
+	writes.WithLabelValues("set").Inc()
+	t.sink.Set(i)
+}
+
+// publishHidden tells the publisher of a container that only asks.
+func (t *tracker) publishHidden(e *entry, i *registry.Instance) {
+	if e.instance != nil {
+		publishedContainers.Dec()
+		e.instance = nil
+	}
+	delete(t.kept, i.ID)
+	if sameInstance(e.hidden, i) {
+		return
+	}
+	e.hidden = i
 	writes.WithLabelValues("set").Inc()
 	t.sink.Set(i)
 }
@@ -272,13 +298,13 @@ func (t *tracker) publish(e *entry, i *registry.Instance) {
 // unpublish takes back what was published of a container.
 func (t *tracker) unpublish(id string, e *entry) {
 	short := shortID(id)
-	if e.instance == nil && !t.kept[short] {
+	if e.instance == nil && e.hidden == nil && !t.kept[short] {
 		return
 	}
 	if e.instance != nil {
 		publishedContainers.Dec()
 	}
-	e.instance = nil
+	e.instance, e.hidden = nil, nil
 	delete(t.kept, short)
 	writes.WithLabelValues("remove").Inc()
 	t.sink.Remove(short)
@@ -379,6 +405,8 @@ func (t *tracker) finish() {
 		switch {
 		case e.instance != nil:
 			instances[e.instance.ID] = e.instance
+		case e.hidden != nil:
+			instances[e.hidden.ID] = e.hidden
 		case e.facts == nil:
 			keep[shortID(id)] = true
 		}

@@ -26,10 +26,31 @@
 //	network    rackdns-<rack>, for all apps of the rack
 //	container  <app>-<service>-<release>-<number>
 //	volume     <rack>.<app>.<resource>, and <rack>.<app>._program-<version>
-//	image      rackdns-<rack>/<app>-<service>:<image's ID>, where it builds
+//	image      rackdns-<rack>/<app>.<service>:<image's ID>, where it builds
 //
-// Containers and volumes have the label rackdns.up.rack. Those without it are
-// not touched, whatever their names.
+// # Whose it is
+//
+// A label proves nothing by itself. An image that docker commit makes of a
+// container has all of its labels, and gives them to all that is run of it;
+// other tools make containers by what an inspect says. So a container is the
+// app's if it has the labels of the app, its mark (rackdns.up.id, which is each
+// container's own, or rackdns.up.hash on older ones) is not its image's, and its
+// name is the one that it was given, which an engine has once. What is not is
+// named and left alone, also by down. Where nothing can tell, since the image is
+// gone, nothing at all is done. All of this is asked of the engine: a registry
+// that lost everything makes nobody the owner of anything.
+//
+// Nothing copies the labels of a volume or a network. A volume is the app's if
+// its name goes with its labels. It says too which type of resource has written
+// it: a server of another type never gets it, and no server gets it while
+// another container that may write has it.
+//
+// An app is called like the directory of its manifest, and many directories have
+// the same name. The registry remembers which one it is on this engine; should it
+// not, containers and volumes say it in labels. From another one nothing is done,
+// unless the app is given by its name; that one is remembered then. down forgets
+// it with the last volume. A volume that says another directory is removed only
+// for those who name the app.
 //
 // # Resources
 //

@@ -2,56 +2,74 @@ package deploy
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 
 	"github.com/rackdns/rackdns/internal/index"
+	"github.com/rackdns/rackdns/internal/label"
 	"github.com/rackdns/rackdns/internal/registry"
 )
+
+// DownConfig says what to take down.
+type DownConfig struct {
+	Config
+	// Volumes removes the data too, once Confirm has nothing against it: it is
+	// told which volumes, and asked before anything is touched.
+	Volumes bool
+	Confirm func(volumes []string) error
+}
 
 // down is one run of it.
 type down struct {
 	site
 	progress
-	cfg     registry.Config
-	volumes bool
+	cfg DownConfig
 }
 
 // Down removes the app's containers from the engine, and what is declared of
-// it; its data and their credentials too if volumes says so. What isn't there
-// is no mistake.
-func Down(ctx context.Context, cfg Config, volumes bool) error {
-	d := &down{
-		site:     site{rack: cfg.Registry.Rack, app: cfg.App},
-		progress: progress{w: cfg.Out},
-		cfg:      cfg.Registry,
-		volumes:  volumes,
-	}
-	return d.locked(ctx, cfg, d.run)
+// it; its data and their credentials too if it is to. What isn't there is no
+// mistake.
+func Down(ctx context.Context, cfg DownConfig) error {
+	d := &down{site: newSite(cfg.Config), progress: progress{w: cfg.Out}, cfg: cfg}
+	d.widen("network")
+	return d.locked(ctx, cfg.Config, d.run)
 }
 
 func (d *down) run(ctx context.Context, r *registry.Client) error {
-	have, err := d.containers(ctx)
-	if err != nil {
+	if err := d.survey(ctx, &d.progress); err != nil {
 		return err
 	}
-	d.widen("network")
-	for _, c := range have {
+	if err := d.recall(ctx, r); err != nil {
+		return err
+	}
+	if d.cfg.Volumes {
+		if err := d.confirm(); err != nil {
+			return err
+		}
+	}
+	for _, c := range d.have {
 		d.widen(c.component())
 	}
-	if err := d.stopAll(ctx, inStopOrder(have), &d.progress); err != nil {
+	if err := d.stopAll(ctx, inStopOrder(d.have), &d.progress); err != nil {
 		return err
 	}
 	if err := d.dropPrograms(ctx, ""); err != nil {
 		return err
 	}
-	if d.volumes {
+	if d.cfg.Volumes {
 		if err := d.removeVolumes(ctx); err != nil {
 			return err
 		}
 	}
-	if err := d.undeclare(ctx, r, have); err != nil {
+	if err := d.undeclare(ctx, r, d.have); err != nil {
 		return err
+	}
+	if d.cfg.Volumes || len(d.data) == 0 {
+		// Nothing is left of it that another one could take for its own.
+		if err := r.SetDirectory(ctx, d.app, d.engineID, ""); err != nil {
+			return err
+		}
 	}
 	dropped, err := d.dropNetwork(ctx)
 	if dropped {
@@ -60,9 +78,25 @@ func (d *down) run(ctx context.Context, r *registry.Client) error {
 	return err
 }
 
+// confirm makes sure that the data are to be removed, and of which directory
+// they are.
+func (d *down) confirm() error {
+	var names []string
+	for _, v := range d.data {
+		if from := d.other(v.Labels[label.UpDirectory]); from != "" && !d.named {
+			return fmt.Errorf("volume %s: was made from %s, and this is %s: nothing was changed; give the app by its name, --app %s, to remove it all the same", v.Name, from, d.directory, d.app)
+		}
+		names = append(names, v.Name)
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return d.cfg.Confirm(names)
+}
+
 // undeclare removes what is declared of the app, unless it goes on elsewhere.
 func (d *down) undeclare(ctx context.Context, r *registry.Client, had []*existing) error {
-	x, err := follow(ctx, d.cfg)
+	x, err := follow(ctx, d.cfg.Registry)
 	if err != nil {
 		return err
 	}
@@ -77,7 +111,7 @@ func (d *down) undeclare(ctx context.Context, r *registry.Client, had []*existin
 	return r.Edit(ctx, d.app, func(is *registry.Declared) error {
 		clear(is.Services)
 		maps.DeleteFunc(is.Resources, func(_ string, r *registry.Resource) bool { return r.Manager == registry.ManagerUp })
-		if d.volumes {
+		if d.cfg.Volumes {
 			// What is left was declared by hand, and is removed by hand.
 			maps.DeleteFunc(is.Secrets, func(name, _ string) bool { return is.Resources[name] == nil })
 		}

@@ -3,56 +3,30 @@ package deploy
 import (
 	"context"
 	"fmt"
-	"strconv"
-	"strings"
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
-	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/client"
 )
 
-// site is where an app is: an engine, and there what has the app's labels.
+// site is where an app is: an engine, and there what is the app's.
 type site struct {
 	*client.Client
 	rack, app string
+	// directory is the manifest's; named says that the app was given by its name.
+	directory string
+	named     bool
+	// engineID is the engine's, remembered the directory that the app was brought
+	// up from there.
+	engineID, remembered string
+	// have are the app's containers, data the volumes of its resources.
+	have []*existing
+	data []*volume.Volume
 }
 
-// own selects what is the app's.
-func (s *site) own() filters.Args {
-	return filters.NewArgs(
-		filters.Arg("label", labelRack+"="+s.rack),
-		filters.Arg("label", labelApp+"="+s.app),
-	)
-}
-
-// containers returns the app's containers, running or not.
-func (s *site) containers(ctx context.Context) ([]*existing, error) {
-	list, err := s.ContainerList(ctx, container.ListOptions{All: true, Filters: s.own()})
-	if err != nil {
-		return nil, fmt.Errorf("list the containers of app %s: %w", s.app, err)
-	}
-	all := make([]*existing, 0, len(list))
-	for _, c := range list {
-		e := &existing{
-			id:       c.ID,
-			name:     shortID(c.ID),
-			service:  c.Labels[labelService],
-			resource: c.Labels[labelResourceName],
-			hash:     c.Labels[labelHash],
-			release:  c.Labels[labelRelease],
-			running:  c.State == container.StateRunning || c.State == container.StateRestarting,
-		}
-		if len(c.Names) > 0 {
-			e.name = strings.TrimPrefix(c.Names[0], "/")
-		}
-		if links := c.Labels[labelLinks]; links != "" {
-			e.links = strings.Split(links, ",")
-		}
-		e.number, _ = strconv.Atoi(c.Labels[labelNumber]) // 0 if somebody else wrote it
-		all = append(all, e)
-	}
-	return all, nil
+func newSite(cfg Config) site {
+	return site{rack: cfg.Registry.Rack, app: cfg.App, directory: cfg.Directory, named: cfg.Named}
 }
 
 // stopAll stops and removes containers, in the order in which they are; those of

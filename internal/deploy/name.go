@@ -7,24 +7,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/rackdns/rackdns/internal/dockerclient"
 	"github.com/rackdns/rackdns/internal/registry"
-)
-
-// Labels of what belongs to an app that was brought up here.
-const (
-	labelRack         = "rackdns.up.rack"
-	labelHash         = "rackdns.up.hash"
-	labelNumber       = "rackdns.up.number"
-	labelApp          = "rackdns.app"
-	labelService      = "rackdns.service"
-	labelNamespace    = "rackdns.namespace"
-	labelLinks        = "rackdns.links"
-	labelIgnore       = "rackdns.ignore"
-	labelResource     = "rackdns.resource"
-	labelResourceName = "rackdns.resource.name"
-	labelRelease      = "convox.release"
-	// labelNetwork marks the network of a rack.
-	labelNetwork = "rackdns.rack"
 )
 
 // releaseLength is the length of a release's name after its R.
@@ -40,20 +24,20 @@ func AppOf(dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	label := strings.Map(func(r rune) rune {
+	app := strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
 			return r
 		}
 		return '-'
 	}, strings.ToLower(filepath.Base(abs)))
-	label = strings.Trim(label, "-")
-	if err := registry.CheckApp("app", label); err != nil {
+	app = strings.Trim(app, "-")
+	if err := registry.CheckApp("app", app); err != nil {
 		return "", fmt.Errorf("directory %s: its name makes no name of an app: %w", registry.Quote(filepath.Base(abs)), err)
 	}
-	return label, nil
+	return app, nil
 }
 
-func networkName(rack string) string { return "rackdns-" + rack }
+func networkName(rack string) string { return dockerclient.RackNetwork(rack) }
 
 // volumeName is made of labels, which have no dots: no two resources of an
 // engine can have the same.
@@ -61,12 +45,16 @@ func volumeName(rack, app, resource string) string {
 	return rack + "." + app + "." + resource
 }
 
+// containerName is also how up knows again what it has made, see own.go: others
+// than this are left alone.
 func containerName(app, component, release string, number int) string {
 	return app + "-" + component + "-" + strings.ToLower(release) + "-" + strconv.Itoa(number)
 }
 
+// imageRepository has a dot where names have none: app a-b with service c is not
+// app a with service b-c.
 func imageRepository(rack, app, service string) string {
-	return "rackdns-" + rack + "/" + app + "-" + service
+	return "rackdns-" + rack + "/" + app + "." + service
 }
 
 // resourceService is the service that a resource's container is an instance of.

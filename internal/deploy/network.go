@@ -11,35 +11,19 @@ import (
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/volume"
+
+	"github.com/rackdns/rackdns/internal/label"
 )
 
 // defaultBridge is the network that every engine has.
 const defaultBridge = "bridge"
-
-// ensureNetwork makes the rack's network, unless it is there. One that somebody
-// else made, with a subnet of their own choice, will do.
-func (s *site) ensureNetwork(ctx context.Context) (made bool, err error) {
-	name := networkName(s.rack)
-	_, err = s.NetworkInspect(ctx, name, network.InspectOptions{})
-	if err == nil || !errdefs.IsNotFound(err) {
-		return false, wrap(err, "inspect network "+name)
-	}
-	_, err = s.NetworkCreate(ctx, name, network.CreateOptions{
-		Driver: "bridge",
-		Labels: map[string]string{labelNetwork: s.rack},
-	})
-	if errdefs.IsConflict(err) {
-		return false, nil // another app's up was faster
-	}
-	return err == nil, wrap(err, "make network "+name)
-}
 
 // dropNetwork removes the rack's network if it was made here and no container
 // is left on it.
 func (s *site) dropNetwork(ctx context.Context) (dropped bool, err error) {
 	name := networkName(s.rack)
 	n, err := s.NetworkInspect(ctx, name, network.InspectOptions{})
-	if errdefs.IsNotFound(err) || err == nil && n.Labels[labelNetwork] != s.rack {
+	if errdefs.IsNotFound(err) || err == nil && n.Labels[label.Rack] != s.rack {
 		return false, nil
 	}
 	if err != nil {
@@ -91,15 +75,15 @@ func gateway(c network.IPAMConfig) netip.Addr {
 }
 
 // ensureVolume makes a resource's volume, unless it is there.
-func (s *site) ensureVolume(ctx context.Context, resource string) error {
+func (s *site) ensureVolume(ctx context.Context, resource, kind string) error {
 	name := volumeName(s.rack, s.app, resource)
 	v, err := s.VolumeCreate(ctx, volume.CreateOptions{Name: name, Labels: map[string]string{
-		labelRack: s.rack, labelApp: s.app, labelResourceName: resource,
+		label.UpRack: s.rack, label.App: s.app, label.ResourceName: resource, label.Resource: kind, label.UpDirectory: s.directory,
 	}})
 	if err != nil {
 		return fmt.Errorf("make volume %s: %w", name, err)
 	}
-	if v.Labels[labelRack] != s.rack || v.Labels[labelApp] != s.app {
+	if v.Labels[label.UpRack] != s.rack || v.Labels[label.App] != s.app {
 		return fmt.Errorf("volume %s: is there already, and not one of app %s in rack %s", name, s.app, s.rack)
 	}
 	return nil
@@ -108,13 +92,9 @@ func (s *site) ensureVolume(ctx context.Context, resource string) error {
 // dropVolumes removes the volumes of the app's resources and returns their
 // names.
 func (s *site) dropVolumes(ctx context.Context) ([]string, error) {
-	list, err := s.VolumeList(ctx, volume.ListOptions{Filters: s.own()})
-	if err != nil {
-		return nil, fmt.Errorf("list the volumes of app %s: %w", s.app, err)
-	}
 	var names []string
-	for _, v := range list.Volumes {
-		if err := s.VolumeRemove(ctx, v.Name, false); err != nil {
+	for _, v := range s.data {
+		if err := s.VolumeRemove(ctx, v.Name, false); err != nil && !errdefs.IsNotFound(err) {
 			return names, fmt.Errorf("remove volume %s: %w", v.Name, err)
 		}
 		names = append(names, v.Name)

@@ -3,19 +3,25 @@ package deploy
 import (
 	"archive/tar"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"debug/elf"
 	"encoding/hex"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/api/types/volume"
+
+	"github.com/rackdns/rackdns/internal/dockerclient"
+	"github.com/rackdns/rackdns/internal/label"
 )
 
 const (
@@ -23,8 +29,6 @@ const (
 	// program.
 	programDir  = "/.rackdns"
 	programName = "rackdns"
-	// labelProgram marks a volume that holds it.
-	labelProgram = "rackdns.up.program"
 )
 
 // readProgram returns what tells one version of the program from another, or an
@@ -66,21 +70,23 @@ func (u *up) installProgram(ctx context.Context, image string) (err error) {
 	if err != nil {
 		return err
 	}
-	labels := map[string]string{labelRack: u.rack, labelApp: u.app, labelProgram: "true"}
+	labels := map[string]string{label.UpRack: u.rack, label.App: u.app, label.UpProgram: "true"}
 	if _, err := u.VolumeCreate(ctx, volume.CreateOptions{Name: u.program, Labels: labels}); err != nil {
 		return fmt.Errorf("make volume %s: %w", u.program, err)
 	}
 	name := containerName(u.app, "program", u.release, 1)
-	whole, cancel := undoing(ctx) // as in create
+	marked := maps.Clone(labels)
+	marked[label.UpID] = rand.Text()
+	whole, cancel := dockerclient.Whole(ctx) // as in create
 	defer cancel()
 	access, err := u.ContainerCreate(whole,
-		&container.Config{Image: image, Cmd: []string{programName}, Labels: labels},
+		&container.Config{Image: image, Cmd: []string{programName}, Labels: marked},
 		&container.HostConfig{Mounts: []mount.Mount{{Type: mount.TypeVolume, Source: u.program, Target: programDir}}}, nil, nil, name)
 	if err != nil {
 		return fmt.Errorf("make container %s: %w", name, err)
 	}
 	defer func() {
-		ctx, cancel := undoing(ctx)
+		ctx, cancel := dockerclient.Whole(ctx)
 		defer cancel()
 		if e := u.remove(ctx, &existing{id: access.ID, name: name}); err == nil {
 			err = e
@@ -117,13 +123,13 @@ func archiveProgram(w io.Writer, file io.Reader, size int64) error {
 // but for one.
 func (s *site) dropPrograms(ctx context.Context, except string) error {
 	ours := s.own()
-	ours.Add("label", labelProgram)
+	ours.Add("label", label.UpProgram)
 	list, err := s.VolumeList(ctx, volume.ListOptions{Filters: ours})
 	if err != nil {
 		return fmt.Errorf("list the volumes of app %s: %w", s.app, err)
 	}
 	for _, v := range list.Volumes {
-		if v.Name == except {
+		if v.Name == except || !strings.HasPrefix(v.Name, s.programVolume("")) {
 			continue
 		}
 		if err := s.VolumeRemove(ctx, v.Name, false); err != nil && !errdefs.IsConflict(err) && !errdefs.IsNotFound(err) {

@@ -2,20 +2,20 @@ package deploy
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
-	"time"
 
 	"github.com/docker/docker/api/types/container"
 	"golang.org/x/sync/errgroup"
-)
 
-// undoTimeout bounds what is undone after an interrupt: nobody waits longer.
-const undoTimeout = 30 * time.Second
+	"github.com/rackdns/rackdns/internal/dockerclient"
+	"github.com/rackdns/rackdns/internal/label"
+)
 
 // take takes a component's steps.
 func (u *up) take(ctx context.Context, c *component) error {
 	if c.spec.Volume != "" {
-		if err := u.ensureVolume(ctx, c.name); err != nil {
+		if err := u.ensureVolume(ctx, c.name, c.spec.Labels[label.Resource]); err != nil {
 			return err
 		}
 	}
@@ -88,7 +88,7 @@ func (u *up) start(ctx context.Context, c *component, s step) error {
 		u.say(c.name, "serving")
 		return nil
 	}
-	ctx, cancel := undoing(ctx)
+	ctx, cancel := dockerclient.Whole(ctx)
 	defer cancel()
 	if e := u.remove(ctx, made); e != nil {
 		u.say(c.name, "could not %v", e)
@@ -106,7 +106,7 @@ func (u *up) replace(ctx context.Context, c *component, s step) error {
 	}
 	// The stop isn't cut off: the engine would go on with it, also after the
 	// container was told to start again.
-	whole, cancel := undoing(ctx)
+	whole, cancel := dockerclient.Whole(ctx)
 	err := u.halt(whole, s.container)
 	cancel()
 	if err == nil {
@@ -115,7 +115,7 @@ func (u *up) replace(ctx context.Context, c *component, s step) error {
 			return u.remove(ctx, s.container)
 		}
 	}
-	ctx, cancel = undoing(ctx)
+	ctx, cancel = dockerclient.Whole(ctx)
 	defer cancel()
 	if e := u.ContainerStart(ctx, s.container.id, container.StartOptions{}); e != nil {
 		u.say(c.name, "could not start %s again: %v", s.container.name, e)
@@ -123,12 +123,6 @@ func (u *up) replace(ctx context.Context, c *component, s step) error {
 	}
 	u.say(c.name, "started %s again", s.container.name)
 	return err
-}
-
-// undoing returns a context in which to undo what was begun in ctx, which may
-// have ended.
-func undoing(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 }
 
 // create makes a container. It isn't cut off: the engine would have made it all
@@ -145,10 +139,12 @@ func (u *up) create(ctx context.Context, c *component, s step) (*existing, error
 	}
 	config, host := is.config(networkName(u.rack), u.ClientVersion())
 	config.Image = c.image
-	config.Labels[labelHash] = c.hash
-	config.Labels[labelRelease] = s.release
-	config.Labels[labelNumber] = fmt.Sprint(s.number)
-	whole, cancel := undoing(ctx)
+	config.Labels[label.UpID] = rand.Text()
+	config.Labels[label.UpDirectory] = u.directory
+	config.Labels[label.UpHash] = c.hash
+	config.Labels[label.Release] = s.release
+	config.Labels[label.UpNumber] = fmt.Sprint(s.number)
+	whole, cancel := dockerclient.Whole(ctx)
 	defer cancel()
 	reply, err := u.ContainerCreate(whole, config, host, nil, nil, made.name)
 	if err != nil {

@@ -25,6 +25,10 @@ type Config struct {
 	// Docker is the engine's address, empty for that of the environment.
 	Docker string
 	App    string
+	// Directory is the manifest's, see [DirectoryOf]. Named says that the app was
+	// given by its name, so that it may be another one than before.
+	Directory string
+	Named     bool
 	// Out gets a line for each thing that was done.
 	Out io.Writer
 }
@@ -93,7 +97,7 @@ type up struct {
 func Up(ctx context.Context, cfg UpConfig) error {
 	u := &up{
 		cfg:      cfg,
-		site:     site{rack: cfg.Registry.Rack, app: cfg.App},
+		site:     newSite(cfg.Config),
 		progress: progress{w: cfg.Out},
 		urls:     map[string]string{},
 		declared: registry.Declared{App: cfg.App, Services: map[string]*registry.Service{}, Resources: map[string]*registry.Resource{}},
@@ -163,11 +167,13 @@ func (u *up) run(ctx context.Context, r *registry.Client) (err error) {
 
 // prepare works out what is to be done. It touches nothing but images.
 func (u *up) prepare(ctx context.Context) error {
-	info, err := u.Info(ctx)
-	if err != nil {
-		return fmt.Errorf("ask the Docker Engine who it is: %w", err)
+	if err := u.survey(ctx, &u.progress); err != nil {
+		return err
 	}
-	node, err := registeredBy(u.index.Snapshot(), u.rack, info.ID)
+	if err := u.recall(ctx, u.registry); err != nil {
+		return err
+	}
+	node, err := registeredBy(u.index.Snapshot(), u.rack, u.engineID)
 	if err != nil {
 		return err
 	}
@@ -260,15 +266,11 @@ func (u *up) chooseDNS(ctx context.Context, node *registry.Node) ([]netip.Addr, 
 
 // compare looks at what there is, and plans.
 func (u *up) compare(ctx context.Context) error {
-	have, err := u.containers(ctx)
-	if err != nil {
-		return err
-	}
 	byService := map[string]*component{}
 	for _, c := range u.components {
 		byService[c.service] = c
 	}
-	for _, e := range inStopOrder(have) {
+	for _, e := range inStopOrder(u.have) {
 		if c := byService[e.service]; c != nil {
 			c.have = append(c.have, e)
 		} else {
@@ -282,6 +284,11 @@ func (u *up) compare(ctx context.Context) error {
 			return fmt.Errorf("%s: is run by node %s already, and two would each have data of their own: bring the app up there, or give its URL in the app's environment", c, node)
 		}
 		c.steps = plan(c.hash, c.count, c.alone, c.have, u.release)
+		if c.spec.Volume != "" {
+			if err := u.checkVolume(ctx, c); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
@@ -289,7 +296,10 @@ func (u *up) compare(ctx context.Context) error {
 // perform does what was planned: resources first, since services use them, and
 // last what is not wanted any more.
 func (u *up) perform(ctx context.Context) error {
-	made, err := u.ensureNetwork(ctx)
+	if err := u.remember(ctx, u.registry, &u.progress); err != nil {
+		return err
+	}
+	made, err := dockerclient.EnsureRackNetwork(ctx, u.Client, u.rack)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rackdns/rackdns/internal/label"
 	"github.com/rackdns/rackdns/internal/manifest"
 	"github.com/rackdns/rackdns/internal/registry"
 	"github.com/rackdns/rackdns/internal/resource"
@@ -58,7 +59,7 @@ func (c *component) complete() error {
 func (u *up) zone() string { return u.rack + "." + u.cfg.Suffix }
 
 func (u *up) labels(service string) map[string]string {
-	return map[string]string{labelRack: u.rack, labelApp: u.app, labelService: service}
+	return map[string]string{label.UpRack: u.rack, label.App: u.app, label.Service: service}
 }
 
 // resourceInterval is the time between two checks of a resource. Those who wait
@@ -156,7 +157,7 @@ func (u *up) resource(r manifest.Resource, made *resource.Spec) *component {
 			Interval: resourceInterval, Timeout: resourceTimeout, Grace: resourceGrace,
 		},
 	}
-	c.spec.Labels[labelResource], c.spec.Labels[labelResourceName] = r.Type, r.Name
+	c.spec.Labels[label.Resource], c.spec.Labels[label.ResourceName] = r.Type, r.Name
 	if made.Volume != "" {
 		c.spec.Volume, c.spec.Data = volumeName(u.rack, u.app, r.Name), made.Volume
 	}
@@ -174,8 +175,11 @@ func (u *up) services(resources []*component) ([]*component, error) {
 				return nil, fmt.Errorf("%s: resource %s has that name too, by its type", at, r.name)
 			}
 		}
-		if _, ok := s.Labels[labelIgnore]; ok {
-			return nil, fmt.Errorf("%s: label %s: what is left out of DNS can't be seen to serve", at, labelIgnore)
+		if _, ok := s.Labels[label.Ignore]; ok {
+			return nil, fmt.Errorf("%s: label %s: what is left out of DNS can't be seen to serve", at, label.Ignore)
+		}
+		if err := u.checkLabels(s.Labels); err != nil {
+			return nil, fmt.Errorf("%s: %w", at, err)
 		}
 		if s.Build != nil {
 			if err := checkBuild(u.cfg.Dir, s.Build); err != nil {
@@ -195,6 +199,20 @@ func (u *up) services(resources []*component) ([]*component, error) {
 	return all, nil
 }
 
+// checkLabels refuses labels that would give the container to somebody else, or
+// say that somebody else has made it.
+func (u *up) checkLabels(labels map[string]string) error {
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		if strings.HasPrefix(key, label.UpPrefix) {
+			return fmt.Errorf("label %s: only rackdns itself sets it", key)
+		}
+	}
+	if rack := labels[label.Rack]; rack != "" && rack != u.rack {
+		return fmt.Errorf("label %s: is rack %s, and the app is brought up in rack %s", label.Rack, rack, u.rack)
+	}
+	return nil
+}
+
 func (u *up) service(s *manifest.Service) *component {
 	c := &component{
 		name: s.Name, service: s.Name, count: s.Count, image: s.Image, build: s.Build,
@@ -206,12 +224,12 @@ func (u *up) service(s *manifest.Service) *component {
 	}
 	maps.Copy(c.spec.Labels, u.labels(s.Name))
 	if len(s.Links) > 0 {
-		c.spec.Labels[labelLinks] = strings.Join(s.Links, ",")
+		c.spec.Labels[label.Links] = strings.Join(s.Links, ",")
 	}
 	for _, p := range s.Ports {
 		c.spec.Ports = append(c.spec.Ports, portName(p.Number, p.Protocol))
-		if label := portLabel(p); schemeName(p) != "" && c.spec.Labels[label] == "" {
-			c.spec.Labels[label] = schemeName(p)
+		if key := portLabel(p); schemeName(p) != "" && c.spec.Labels[key] == "" {
+			c.spec.Labels[key] = schemeName(p)
 		}
 	}
 	if s.Health != nil {
@@ -240,17 +258,17 @@ func schemeName(p manifest.Port) string {
 }
 
 func portLabel(p manifest.Port) string {
-	label := "rackdns.port." + strconv.Itoa(int(p.Number))
+	key := label.Prefix + "port." + strconv.Itoa(int(p.Number))
 	if p.Protocol == registry.UDP {
-		label += "/" + registry.UDP
+		key += "/" + registry.UDP
 	}
-	return label
+	return key
 }
 
 // declaration is what the registry is told of a service.
 func (u *up) declaration(s *manifest.Service) *registry.Service {
 	d := &registry.Service{App: u.app, Service: s.Name, Namespace: u.app, Ports: []registry.ServicePort{}, Links: slices.Clone(s.Links), Resources: []string{}}
-	if ns := s.Labels[labelNamespace]; ns != "" {
+	if ns := s.Labels[label.Namespace]; ns != "" {
 		d.Namespace = strings.ToLower(ns)
 	}
 	if d.Links == nil {

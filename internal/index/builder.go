@@ -270,6 +270,11 @@ func (b *builder) eachPlace(i *Instance, f func(netip.Addr)) {
 			w.addrs.each(f)
 		}
 	}
+	if i.Node() == b.rules.node {
+		for _, a := range i.asksFrom {
+			f(a.Unmap())
+		}
+	}
 }
 
 // place changes what is known of an address.

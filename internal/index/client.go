@@ -83,6 +83,9 @@ func (s *Snapshot) Through(subnet netip.Prefix) *Client {
 	return unknownClient
 }
 
+// Self returns the node itself as a client.
+func (s *Snapshot) Self() *Client { return s.known(netip.AddrFrom4([4]byte{127, 0, 0, 1})) }
+
 // known returns who has an address.
 func (s *Snapshot) known(ip netip.Addr) *Client {
 	ip = ip.Unmap().WithZone("")
@@ -153,14 +156,16 @@ func (r *rules) classOn(networks []string) string {
 
 // container returns the one of the instances at an address that asks from it
 // here, nil if none does: Docker gives an address to the next container at once,
-// so the one that started last is it.
+// so the one that started last is it. Of those that share one network namespace
+// it is the one that made it.
 func (r *rules) container(instances []*Instance) *Client {
 	var last *Instance
 	for _, i := range instances {
 		if i.Node() != r.node {
 			continue
 		}
-		if last == nil || i.started > last.started || i.started == last.started && byID(i, last) < 0 {
+		if last == nil || last.guest && !i.guest || last.guest == i.guest &&
+			(i.started > last.started || i.started == last.started && byID(i, last) < 0) {
 			last = i
 		}
 	}
@@ -178,6 +183,11 @@ func (i *Instance) asClient(r *rules) *Client {
 	c := &Client{instance: i, client: reach.Client{Kind: reach.Container, Node: r.here}}
 	for n := range i.networks {
 		c.client.Networks = append(c.client.Networks, i.networks[n].of.Value().id)
+	}
+	for _, a := range i.asksFrom {
+		if _, w := reach.Identify(r.here, a); w != nil && !slices.Contains(c.client.Networks, w.ID) {
+			c.client.Networks = append(c.client.Networks, w.ID)
+		}
 	}
 	c.class = r.classOn(c.client.Networks)
 	i.client.Store(c)

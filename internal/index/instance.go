@@ -27,6 +27,8 @@ type Instance struct {
 	ports    []Port
 	bindings [][]binding
 	networks []attachment
+	// asksFrom are addresses by which it asks besides those on its networks.
+	asksFrom []netip.Addr
 	resource *registry.InstanceResource
 	// aliases are further names, by which most instances aren't found.
 	aliases []registry.Alias
@@ -44,6 +46,9 @@ type Instance struct {
 	draining       bool
 	serving        bool
 	hidden         bool
+	// guest says that the network namespace is another container's, which is
+	// who asks from there.
+	guest bool
 	// preservedUntil is until when the instance is preserved, in seconds since
 	// 1970; 0 if it is registered.
 	preservedUntil int64
@@ -123,6 +128,8 @@ func newInstance(r *registry.Instance, value []byte, revision int64) *Instance {
 		draining: r.Draining,
 		serving:  r.Serving(),
 		hidden:   r.Hidden,
+		guest:    r.NetworkOf != "",
+		asksFrom: r.AsksFrom,
 	}
 	for _, a := range r.Aliases {
 		i.aliases = append(i.aliases, registry.Alias{Name: interned(a.Name), Port: a.Port})
@@ -178,6 +185,14 @@ func (i *Instance) looksLike(o *Instance) bool {
 
 // isHidden reports whether DNS shows nothing of the instance, which may be nil.
 func (i *Instance) isHidden() bool { return i == nil || i.hidden }
+
+// Hidden reports whether nobody is told of the instance: it is a container that
+// only asks, and may have no service, nor an app.
+func (i *Instance) Hidden() bool { return i.hidden }
+
+// AsksFrom returns addresses by which the instance asks, besides those on its
+// networks. The caller must not change them.
+func (i *Instance) AsksFrom() []netip.Addr { return i.asksFrom }
 
 // Registered returns what the registry says of the instance, which is the
 // caller's. It is decoded anew each time: lookups don't need it.

@@ -93,6 +93,7 @@ func (i *Instance) preservedCopy(until time.Time) *Instance {
 		id: i.id, name: i.name, node: i.node, value: i.value, ports: i.ports, bindings: i.bindings, networks: i.networks,
 		resource: i.resource, started: i.started, namespaceSince: i.namespaceSince, priority: lastPriority, weight: i.weight,
 		status: i.status, health: i.health, mode: i.mode, draining: i.draining, serving: i.serving, hidden: i.hidden,
+		guest: i.guest, asksFrom: i.asksFrom,
 		preservedUntil: until.Unix(),
 	}
 	return c

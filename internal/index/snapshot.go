@@ -260,6 +260,24 @@ func (s *Snapshot) Services(a *App) iter.Seq[*Service] {
 	}
 }
 
+// NetworkName returns the name of a network of the node on which the index is,
+// its ID if it isn't known.
+func (s *Snapshot) NetworkName(id string) string {
+	if s.rules.here != nil {
+		if n := s.rules.here.Network(id); n != nil {
+			return n.Name
+		}
+	}
+	return id
+}
+
+// HasAgent reports whether the node on which the index is has an agent that is
+// alive.
+func (s *Snapshot) HasAgent() bool {
+	_, ok := s.nodes[s.rules.node]
+	return ok
+}
+
 // Nodes returns the nodes by name. The caller must not change the map.
 func (s *Snapshot) Nodes() map[string]*registry.Node { return s.nodes }
 
@@ -269,13 +287,14 @@ func (s *Snapshot) Clashes() []Clash { return s.clashes }
 // Reverse returns the instances at an address that serve, by ID. Only
 // addresses that mean the same to every asker of this server are known.
 func (s *Snapshot) Reverse(ip netip.Addr) []*Instance {
-	p, ok := s.addresses.get(ip.Unmap())
+	ip = ip.Unmap()
+	p, ok := s.addresses.get(ip)
 	if !ok {
 		return nil
 	}
 	var all []*Instance
 	for _, i := range p.value.instances {
-		if i.serving {
+		if i.serving && !slices.Contains(i.asksFrom, ip) {
 			all = append(all, i)
 		}
 	}

@@ -45,6 +45,24 @@ func (a *App) Databases() iter.Seq2[string, *Resource] {
 	}
 }
 
+// HiddenInstances yields the containers of this node that nobody is told of, in
+// no order.
+func (s *Snapshot) HiddenInstances() iter.Seq[*Instance] {
+	return func(yield func(*Instance) bool) {
+		seen := map[*Instance]bool{}
+		for p := range s.addresses.all() {
+			for _, i := range p.value.instances {
+				if !i.hidden || seen[i] {
+					continue
+				}
+				if seen[i] = true; !yield(i) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // Addresses yields every address that Reverse knows of, in no order.
 func (s *Snapshot) Addresses() iter.Seq[netip.Addr] {
 	return func(yield func(netip.Addr) bool) {

@@ -123,7 +123,8 @@ func (s *session) read(ctx context.Context) error {
 			s.is = n
 			s.draining = n.Draining
 			// What another boot listed is gone.
-			s.listed = n.Listed && sameBoot(n, &s.p.cfg.Node)
+			us := s.p.self()
+			s.listed = n.Listed && sameBoot(n, &us)
 		}
 	}
 	s.held = map[string]holding{}
@@ -142,7 +143,7 @@ func (s *session) read(ctx context.Context) error {
 // putNode returns what the node's key is to be, and how to put it on the lease.
 func (s *session) putNode(listed bool) (*mvccpb.KeyValue, clientv3.Op, error) {
 	key := s.p.client.layout.Node(s.p.cfg.Node.Node)
-	node := s.p.cfg.Node
+	node := s.p.self()
 	node.Draining, node.Listed = s.draining, listed
 	var old []byte
 	if s.node != nil {
@@ -158,7 +159,7 @@ func (s *session) putNode(listed bool) (*mvccpb.KeyValue, clientv3.Op, error) {
 // writeNode puts the node's own key on the lease, if it isn't there as it
 // should be.
 func (s *session) writeNode(ctx context.Context) error {
-	node := s.p.cfg.Node
+	node := s.p.self()
 	node.Draining, node.Listed = s.draining, s.listed
 	if s.node != nil && s.node.Lease == int64(s.lease) && s.isNode(node) {
 		return nil

@@ -217,6 +217,11 @@ func (i *Instance) Check() error {
 			return err
 		}
 	}
+	for _, a := range i.AsksFrom {
+		if err := CheckAddr("asksFrom", a); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -242,11 +247,7 @@ func (i *Instance) check(k Key) error {
 		return err
 	}
 	if k.Owner == NodeAPI {
-		service, ip, ok := strings.Cut(k.Name, "~")
-		if !ok || service != i.Service || i.Node != NodeAPI || !i.Host.IsValid() || ip != i.Host.String() {
-			return fmt.Errorf("service %s at %s: contradicts its key", Quote(i.Service), i.Host)
-		}
-		return nil
+		return i.checkHostKey(k.Name)
 	}
 	if i.Node != k.Owner || i.ID != k.Name {
 		return fmt.Errorf("instance %s of node %s: contradicts its key", Quote(i.ID), Quote(i.Node))

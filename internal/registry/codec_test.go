@@ -145,10 +145,15 @@ func TestDecodeInstanceRefuses(t *testing.T) {
 
 func TestDecodeAPIInstance(t *testing.T) {
 	value := with(t, "node", `"@api"`)
-	if _, err := DecodeInstance(Key{KindInstance, NodeAPI, "web~10.0.2.10"}, value); err != nil {
-		t.Error(err)
+	for _, name := range []string{"shop/web/10.0.2.10~3000", "web~10.0.2.10"} {
+		if _, err := DecodeInstance(Key{KindInstance, NodeAPI, name}, value); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
-	for _, name := range []string{"web~10.0.2.11", "db~10.0.2.10", "web", "3485248b1d18"} {
+	for _, name := range []string{
+		"shop/web/10.0.2.11~3000", "shop/db/10.0.2.10~3000", "bank/web/10.0.2.10~3000", "shop/web/10.0.2.10~3001", "shop/web/10.0.2.10",
+		"web~10.0.2.11", "db~10.0.2.10", "web", "3485248b1d18",
+	} {
 		if _, err := DecodeInstance(Key{KindInstance, NodeAPI, name}, value); err == nil {
 			t.Errorf("taken under %s", name)
 		}
@@ -166,6 +171,7 @@ func TestParse(t *testing.T) {
 	}{
 		{l.Node("n.1"), Key{KindNode, "n.1", ""}},
 		{l.Instance("n", "a"), Key{KindInstance, "n", "a"}},
+		{l.Instance(NodeAPI, "shop/web/::1~80"), Key{KindInstance, NodeAPI, "shop/web/::1~80"}},
 		{l.Instance(NodeAPI, "web~::1"), Key{KindInstance, NodeAPI, "web~::1"}},
 		{l.Service("shop", "web"), Key{KindService, "shop", "web"}},
 		{l.Resource("", "db"), Key{KindResource, AppRack, "db"}},
@@ -177,7 +183,8 @@ func TestParse(t *testing.T) {
 	for _, key := range []string{
 		"", "/", "/rackdns/v1/acme", "/rackdns/v1/acme2/nodes/a", l.Base(), l.Base() + "nodes", l.Base() + "nodes/",
 		l.Base() + "nodes/a/b", l.Base() + "instances/a", l.Base() + "instances/a/", l.Base() + "instances//a",
-		l.Base() + "instances/a/b/c", l.Base() + "things/a/b", l.Secret("", "db"),
+		l.Base() + "instances/a/b/c", l.Instance(NodeAPI, "a/b"), l.Instance(NodeAPI, "a//b"), l.Instance(NodeAPI, "a/b/c/d"),
+		l.Base() + "services/@api/a/b/c", l.Base() + "things/a/b", l.Secret("", "db"),
 	} {
 		if got, err := l.Parse(key); err == nil {
 			t.Errorf("%q: %v, want an error", key, got)

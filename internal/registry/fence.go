@@ -69,11 +69,11 @@ func (n *Node) first() netip.Addr {
 // they never have the same boot ID, unless two agents follow the engine of a
 // third host, and then they differ in that.
 func (p *Publisher) owns(n *Node) bool {
-	us := &p.cfg.Node
+	us := p.self()
 	if n.Engine != us.Engine {
 		return false
 	}
-	return p.cfg.Alone || sameBoot(n, us) && n.first() == us.first()
+	return p.cfg.Alone || sameBoot(n, &us) && n.first() == us.first()
 }
 
 func sameBoot(a, b *Node) bool { return a.Boot == "" || b.Boot == "" || a.Boot == b.Boot }
@@ -132,7 +132,8 @@ func (p *Publisher) besiege(ctx context.Context, s *session, other *Node) error 
 		g.renewals++
 	}
 	if p.siege.renewals >= 2 && now.Sub(p.siege.began) >= time.Duration(left.GrantedTTL)*time.Second {
-		return taken(&p.cfg.Node, other)
+		us := p.self()
+		return taken(&us, other)
 	}
 	select {
 	case <-ctx.Done():

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -26,7 +28,7 @@ var ErrNotRegistered = errors.New("is not registered")
 func HostInstance(app, service string, at netip.AddrPort) Instance {
 	ip := at.Addr().Unmap()
 	return Instance{
-		ID: hostID(service, ip), Node: NodeAPI, App: app, Service: service, Namespace: app,
+		ID: hostID(hostName(app, service, netip.AddrPortFrom(ip, at.Port()))), Node: NodeAPI, App: app, Service: service, Namespace: app,
 		Status: StatusRunning, Host: ip,
 		Ports: []Port{{Protocol: TCP, Container: at.Port(), Bindings: []Binding{{IP: ip, Port: at.Port()}}}},
 		// It has no network that it could be reached by, whatever is configured.
@@ -36,13 +38,42 @@ func HostInstance(app, service string, at netip.AddrPort) Instance {
 
 // hostID is a label like that of a container. It is always the same for a
 // host, so that the name below its service outlives a renewal.
-func hostID(service string, ip netip.Addr) string {
-	sum := sha256.Sum256([]byte(hostName(service, ip)))
+func hostID(name string) string {
+	sum := sha256.Sum256([]byte(name))
 	return hex.EncodeToString(sum[:6])
 }
 
-// hostName is the last part of a host's key.
-func hostName(service string, ip netip.Addr) string { return service + "~" + ip.String() }
+// hostName is the end of a host's key: all that tells it from others. A host
+// can have several apps' services of one name, and one at several ports.
+func hostName(app, service string, at netip.AddrPort) string {
+	return app + "/" + service + "/" + at.Addr().String() + "~" + strconv.Itoa(int(at.Port()))
+}
+
+// olderHostName is what keys ended in before they had app and port.
+func olderHostName(service string, ip netip.Addr) string { return service + "~" + ip.String() }
+
+// hostKey is the key of one of [HostInstance]'s.
+func (i *Instance) hostKey() Key {
+	var port uint16
+	if len(i.Ports) > 0 {
+		port = i.Ports[0].Container
+	}
+	return Key{KindInstance, NodeAPI, hostName(i.App, i.Service, netip.AddrPortFrom(i.Host, port))}
+}
+
+// checkHostKey checks an instance that an API's key holds, an older one's too.
+func (i *Instance) checkHostKey(name string) error {
+	ok := i.Node == NodeAPI && i.Host.IsValid()
+	if ok && name != olderHostName(i.Service, i.Host) {
+		ok = slices.ContainsFunc(i.Ports, func(p Port) bool {
+			return name == hostName(i.App, i.Service, netip.AddrPortFrom(i.Host, p.Container))
+		})
+	}
+	if !ok {
+		return fmt.Errorf("service %s at %s: contradicts its key", Quote(i.Service), i.Host)
+	}
+	return nil
+}
 
 // Register registers one of [HostInstance]'s for as long as ttl, in whole
 // seconds, or renews it. What was registered before is overwritten, but for a
@@ -61,7 +92,7 @@ func (c *Client) Register(ctx context.Context, i Instance, ttl time.Duration) er
 	if i.Weight == 0 {
 		checked.Weight = DefaultWeight
 	}
-	if err := checked.check(Key{KindInstance, NodeAPI, hostName(i.Service, i.Host)}); err != nil {
+	if err := checked.check(i.hostKey()); err != nil {
 		return err
 	}
 	for {
@@ -74,13 +105,26 @@ func (c *Client) Register(ctx context.Context, i Instance, ttl time.Duration) er
 
 // register returns errChanged if it has to be done again.
 func (c *Client) register(ctx context.Context, i Instance, ttl time.Duration) error {
-	k := Key{KindInstance, NodeAPI, hostName(i.Service, i.Host)}
+	k := i.hostKey()
 	key := c.layout.Instance(k.Owner, k.Name)
 	kv, err := c.readHost(ctx, key)
 	if err != nil {
 		return err
 	}
-	if was, err := DecodeInstance(k, kv.Value); err == nil {
+	swap := hostSwap{what: "register " + i.Service, read: []*mvccpb.KeyValue{kv}}
+	older, was, err := c.readOlderHost(ctx, i.Service, i.Host)
+	if err != nil {
+		return err
+	}
+	if was == nil || was.hostKey() != k {
+		older, was = nil, nil // there is none, or it is another's
+	} else {
+		swap.read, swap.ops = append(swap.read, older), append(swap.ops, clientv3.OpDelete(string(older.Key)))
+	}
+	if is, err := DecodeInstance(k, kv.Value); err == nil {
+		was = is
+	}
+	if was != nil {
 		i.Started = was.Started
 		if i.Weight == 0 {
 			i.Weight = was.Weight
@@ -98,7 +142,8 @@ func (c *Client) register(ctx context.Context, i Instance, ttl time.Duration) er
 	if err != nil {
 		return err
 	}
-	err = c.swapHost(ctx, "register "+i.Service, kv, clientv3.OpPut(key, string(value), clientv3.WithLease(lease)))
+	swap.ops = append(swap.ops, clientv3.OpPut(key, string(value), clientv3.WithLease(lease)))
+	err = c.swapHost(ctx, swap)
 	// One of them has no key now: the new one, if it came to nothing.
 	switch {
 	case lease == old:
@@ -107,35 +152,96 @@ func (c *Client) register(ctx context.Context, i Instance, ttl time.Duration) er
 	default:
 		c.dropLease(ctx, old)
 	}
+	if err == nil && older != nil {
+		c.dropLease(ctx, clientv3.LeaseID(older.Lease))
+	}
 	return err
 }
 
-// Deregister removes a host that was registered. If there is none it returns
-// an error that wraps [ErrNotRegistered].
-func (c *Client) Deregister(ctx context.Context, service string, ip netip.Addr) error {
+// Deregister removes a host that was registered as an instance of an app's
+// service, at the port of at, or with port 0 at the only one that it has there.
+// If there is none it returns an error that wraps [ErrNotRegistered], if there
+// are several one that names their ports; then nothing is removed.
+func (c *Client) Deregister(ctx context.Context, app, service string, at netip.AddrPort) error {
+	if err := CheckApp("app", app); err != nil {
+		return err
+	}
 	if err := CheckLabel("service", service); err != nil {
 		return err
 	}
-	ip = ip.Unmap()
+	ip := at.Addr().Unmap()
 	if err := CheckAddr("host", ip); err != nil {
 		return err
 	}
-	key := c.layout.Instance(NodeAPI, hostName(service, ip))
 	for {
-		kv, err := c.readHost(ctx, key)
+		kv, err := c.findHost(ctx, app, service, netip.AddrPortFrom(ip, at.Port()))
 		if err != nil {
 			return err
 		}
-		if kv.ModRevision == 0 {
-			return fmt.Errorf("service %s at %s: %w in rack %s", service, ip, ErrNotRegistered, c.layout.rack)
-		}
-		if err = c.swapHost(ctx, "remove "+service, kv, clientv3.OpDelete(key)); err == nil {
+		err = c.swapHost(ctx, hostSwap{"remove " + service, []*mvccpb.KeyValue{kv}, []clientv3.Op{clientv3.OpDelete(string(kv.Key))}})
+		if err == nil {
 			c.dropLease(ctx, clientv3.LeaseID(kv.Lease))
 		}
 		if !errors.Is(err, errChanged) {
 			return err
 		}
 	}
+}
+
+// findHost returns the one key of a host's registration.
+func (c *Client) findHost(ctx context.Context, app, service string, at netip.AddrPort) (*mvccpb.KeyValue, error) {
+	prefix := c.layout.Instance(NodeAPI, app+"/"+service+"/"+at.Addr().String()+"~")
+	var r *clientv3.GetResponse
+	err := c.do(ctx, "read the registry", func(ctx context.Context, kv clientv3.KV) (err error) {
+		r, err = kv.Get(ctx, prefix, clientv3.WithPrefix())
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	var (
+		found []*mvccpb.KeyValue
+		ports []string
+	)
+	add := func(kv *mvccpb.KeyValue, port string) {
+		if at.Port() == 0 || port == strconv.Itoa(int(at.Port())) {
+			found, ports = append(found, kv), append(ports, port)
+		}
+	}
+	for _, kv := range r.Kvs {
+		add(kv, string(kv.Key[len(prefix):]))
+	}
+	older, was, err := c.readOlderHost(ctx, service, at.Addr())
+	switch {
+	case err != nil:
+		return nil, err
+	case was != nil && was.App == app && len(was.Ports) > 0:
+		add(older, strconv.Itoa(int(was.Ports[0].Container)))
+	}
+	what := at.Addr().String()
+	if at.Port() != 0 {
+		what = at.String()
+	}
+	switch len(found) {
+	case 0:
+		return nil, fmt.Errorf("service %s of app %s at %s: %w in rack %s", service, app, what, ErrNotRegistered, c.layout.rack)
+	case 1:
+		return found[0], nil
+	}
+	return nil, fmt.Errorf("service %s of app %s at %s: is registered at several ports, %s: say which", service, app, what, strings.Join(ports, ", "))
+}
+
+// readOlderHost returns what there is of a host at a key that tells neither app
+// nor port; was is nil if that is nothing which can be used.
+func (c *Client) readOlderHost(ctx context.Context, service string, ip netip.Addr) (kv *mvccpb.KeyValue, was *Instance, err error) {
+	k := Key{KindInstance, NodeAPI, olderHostName(service, ip)}
+	if kv, err = c.readHost(ctx, c.layout.Instance(k.Owner, k.Name)); err != nil {
+		return nil, nil, err
+	}
+	if i, err := DecodeInstance(k, kv.Value); err == nil {
+		was = i
+	}
+	return kv, was, nil
 }
 
 // readHost returns what is registered at the key, and its name alone if that is
@@ -155,11 +261,22 @@ func (c *Client) readHost(ctx context.Context, key string) (*mvccpb.KeyValue, er
 	return r.Kvs[0], nil
 }
 
-// swapHost does op if the key is still what was read.
-func (c *Client) swapHost(ctx context.Context, what string, read *mvccpb.KeyValue, op clientv3.Op) error {
+// hostSwap are changes that are made if what was read is still so.
+type hostSwap struct {
+	what string
+	read []*mvccpb.KeyValue
+	ops  []clientv3.Op
+}
+
+// swapHost makes all changes, or none.
+func (c *Client) swapHost(ctx context.Context, s hostSwap) error {
+	ifs := make([]clientv3.Cmp, 0, len(s.read))
+	for _, kv := range s.read {
+		ifs = append(ifs, clientv3.Compare(clientv3.ModRevision(string(kv.Key)), "=", kv.ModRevision))
+	}
 	var r *clientv3.TxnResponse
-	err := c.do(ctx, what, func(ctx context.Context, kv clientv3.KV) (err error) {
-		r, err = kv.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(string(read.Key)), "=", read.ModRevision)).Then(op).Commit()
+	err := c.do(ctx, s.what, func(ctx context.Context, kv clientv3.KV) (err error) {
+		r, err = kv.Txn(ctx).If(ifs...).Then(s.ops...).Commit()
 		return err
 	})
 	if err == nil && !r.Succeeded {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +19,11 @@ import (
 	"github.com/rackdns/rackdns/internal/registry/etcdtest"
 )
 
-const hostKey = "/rackdns/v1/acme/instances/@api/legacy~10.0.5.1"
+const (
+	hostPrefix   = "/rackdns/v1/acme/instances/@api/"
+	hostKey      = hostPrefix + "default/legacy/10.0.5.1~8080"
+	olderHostKey = hostPrefix + "legacy~10.0.5.1"
+)
 
 func host(at string) registry.Instance {
 	return registry.HostInstance("default", "legacy", netip.MustParseAddrPort(at))
@@ -31,7 +37,7 @@ func registered(t *testing.T, c *clientv3.Client) (*registry.Instance, *clientv3
 	if err != nil || len(r.Kvs) != 1 {
 		t.Fatalf("%d keys, %v", len(r.Kvs), err)
 	}
-	i, err := registry.DecodeInstance(registry.Key{Kind: registry.KindInstance, Owner: registry.NodeAPI, Name: "legacy~10.0.5.1"}, r.Kvs[0].Value)
+	i, err := registry.DecodeInstance(registry.Key{Kind: registry.KindInstance, Owner: registry.NodeAPI, Name: "default/legacy/10.0.5.1~8080"}, r.Kvs[0].Value)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,9 +87,9 @@ func TestRegister(t *testing.T) {
 	}
 
 	// A renewal overwrites, but for the weight, and keeps the lease.
-	register(host("10.0.5.1:9090"), time.Minute)
+	register(host("10.0.5.1:8080"), time.Minute)
 	again, renewed := registered(t, client)
-	if again.Ports[0].Container != 9090 || len(again.Tags) != 0 || again.Release != "" || again.Weight != 10 || again.ID != is.ID {
+	if len(again.Tags) != 0 || again.Release != "" || again.Weight != 10 || again.ID != is.ID {
 		t.Errorf("renewed to %+v", again)
 	}
 	if !again.Started.Equal(is.Started) || !again.Observed.After(is.Observed) {
@@ -94,7 +100,7 @@ func TestRegister(t *testing.T) {
 	}
 
 	// Another TTL needs another lease, and leaves none behind.
-	heavier := host("10.0.5.1:9090")
+	heavier := host("10.0.5.1:8080")
 	heavier.Weight = 20
 	register(heavier, 2*time.Minute)
 	is, left = registered(t, client)
@@ -112,15 +118,117 @@ func TestRegister(t *testing.T) {
 	leases(t, client, 2)
 
 	for range 2 {
-		err := c.Deregister(ctx, "legacy", netip.MustParseAddr("10.0.5.1"))
+		err := c.Deregister(ctx, "default", "legacy", netip.MustParseAddrPort("10.0.5.1:8080"))
 		leases(t, client, 1)
 		if is, want := errors.Is(err, registry.ErrNotRegistered), len(keys(t, etcd, hostKey)) == 0; err != nil && !is || !want {
 			t.Errorf("error %v, gone: %t", err, want)
 		}
 	}
-	if err := c.Deregister(ctx, "legacy", netip.MustParseAddr("::ffff:10.0.5.1")); !errors.Is(err, registry.ErrNotRegistered) ||
-		err.Error() != "service legacy at 10.0.5.1: is not registered in rack acme" {
+	if err := c.Deregister(ctx, "default", "legacy", netip.MustParseAddrPort("[::ffff:10.0.5.1]:0")); !errors.Is(err, registry.ErrNotRegistered) ||
+		err.Error() != "service legacy of app default at 10.0.5.1: is not registered in rack acme" {
 		t.Errorf("error %v", err)
+	}
+}
+
+// What tells one registration from another: none takes another's place, and
+// each ends by itself.
+func TestRegisterSideBySide(t *testing.T) {
+	t.Parallel()
+	etcd := etcdtest.Start(t, 1, nil)
+	c, ctx := open(t, registry.Config{Endpoints: etcd.Endpoints()}), context.Background()
+	at := netip.MustParseAddrPort
+	all := map[string]registry.Instance{
+		"shop/api/10.0.5.1~80":      registry.HostInstance("shop", "api", at("10.0.5.1:80")),
+		"bank/api/10.0.5.1~80":      registry.HostInstance("bank", "api", at("10.0.5.1:80")),
+		"shop/api/10.0.5.1~81":      registry.HostInstance("shop", "api", at("10.0.5.1:81")),
+		"shop/web/10.0.5.1~80":      registry.HostInstance("shop", "web", at("10.0.5.1:80")),
+		"shop/api/10.0.5.11~80":     registry.HostInstance("shop", "api", at("10.0.5.11:80")),
+		"shop/api/2001:db8::1~8080": registry.HostInstance("shop", "api", at("[2001:db8::1]:8080")),
+	}
+	ids := map[string]bool{}
+	for _, i := range all {
+		if err := c.Register(ctx, i, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		ids[i.ID] = true
+	}
+	if len(ids) != len(all) {
+		t.Errorf("%d IDs of %d registrations", len(ids), len(all))
+	}
+	has := func() []string {
+		var names []string
+		for key := range keys(t, etcd, hostPrefix) {
+			names = append(names, strings.TrimPrefix(key, hostPrefix))
+		}
+		slices.Sort(names)
+		return names
+	}
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(all)), has()); diff != "" {
+		t.Fatalf("registered (-want +got):\n%s", diff)
+	}
+	for _, tc := range []struct{ app, at, gone, err string }{
+		{"shop", "10.0.5.1:0", "", "service api of app shop at 10.0.5.1: is registered at several ports, 80, 81: say which"},
+		{"shop", "10.0.5.1:82", "", "service api of app shop at 10.0.5.1:82: is not registered in rack acme"},
+		{"shop", "10.0.5.1:81", "shop/api/10.0.5.1~81", ""},
+		{"shop", "10.0.5.1:0", "shop/api/10.0.5.1~80", ""},
+		{"shop", "10.0.5.1:0", "", "service api of app shop at 10.0.5.1: is not registered in rack acme"},
+		{"shop", "[2001:db8::1]:0", "shop/api/2001:db8::1~8080", ""},
+	} {
+		delete(all, tc.gone)
+		err := c.Deregister(ctx, tc.app, "api", at(tc.at))
+		if got := fmt.Sprint(err); err != nil && got != tc.err || err == nil && tc.err != "" {
+			t.Errorf("%s at %s: error %v, want %q", tc.app, tc.at, err, tc.err)
+		}
+		if diff := cmp.Diff(slices.Sorted(maps.Keys(all)), has()); diff != "" {
+			t.Errorf("%s at %s: registered (-want +got):\n%s", tc.app, tc.at, diff)
+		}
+	}
+}
+
+// A key of before, without app and port, is what its value says: a renewal
+// moves it, and somebody else's stays.
+func TestRegisterOlder(t *testing.T) {
+	t.Parallel()
+	etcd := etcdtest.Start(t, 1, nil)
+	c, client, ctx := open(t, registry.Config{Endpoints: etcd.Endpoints()}), etcd.Client(), context.Background()
+	for _, tc := range []struct {
+		name, app string
+		port      uint16
+		weight    int
+		left      bool
+	}{
+		{"the same", "default", 8080, 7, false},
+		{"another app's", "shop", 8080, 1, true},
+		{"another port", "default", 9090, 1, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			older := registry.HostInstance(tc.app, "legacy", netip.AddrPortFrom(netip.MustParseAddr("10.0.5.1"), tc.port))
+			older.Weight, older.Started = 7, time.Now().UTC()
+			value, err := registry.Encode(older)
+			if err != nil {
+				t.Fatal(err)
+			}
+			put(t, client, olderHostKey, string(value))
+			if err := c.Register(ctx, host("10.0.5.1:8080"), time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			if is, _ := registered(t, client); is.Weight != tc.weight {
+				t.Errorf("weight %d, want %d", is.Weight, tc.weight)
+			}
+			if _, left := keys(t, etcd, olderHostKey)[olderHostKey]; left != tc.left {
+				t.Errorf("the older key is left: %t", left)
+			}
+			if err := c.Deregister(ctx, "default", "legacy", netip.MustParseAddrPort("10.0.5.1:8080")); err != nil {
+				t.Error(err)
+			}
+			err = c.Deregister(ctx, tc.app, "legacy", netip.MustParseAddrPort("10.0.5.1:0"))
+			if gone := errors.Is(err, registry.ErrNotRegistered); gone == tc.left || err != nil && !gone {
+				t.Errorf("removing the older one: %v", err)
+			}
+			if all := keys(t, etcd, hostPrefix); len(all) > 0 {
+				t.Errorf("registered is still %v", all)
+			}
+		})
 	}
 }
 
@@ -150,7 +258,7 @@ func TestRegisterOverOthers(t *testing.T) {
 	if _, ok := keys(t, etcd, "/mine")["/mine"]; !ok {
 		t.Error("what else hung on the lease is gone")
 	}
-	if err := c.Deregister(ctx, "legacy", netip.MustParseAddr("10.0.5.1")); err != nil {
+	if err := c.Deregister(ctx, "default", "legacy", netip.MustParseAddrPort("10.0.5.1:8080")); err != nil {
 		t.Fatal(err)
 	}
 	leases(t, client, 1)
@@ -205,7 +313,7 @@ func TestRegisterRefuses(t *testing.T) {
 	if err := c.Register(ctx, host("10.0.5.1:80"), 1500*time.Millisecond); err == nil || !strings.Contains(err.Error(), "TTL 1.5s") {
 		t.Errorf("error %v", err)
 	}
-	if err := c.Deregister(ctx, "a b", netip.MustParseAddr("10.0.5.1")); err == nil || !strings.Contains(err.Error(), `"a b"`) {
+	if err := c.Deregister(ctx, "default", "a b", netip.MustParseAddrPort("10.0.5.1:80")); err == nil || !strings.Contains(err.Error(), `"a b"`) {
 		t.Errorf("error %v", err)
 	}
 	if left := keys(t, etcd, "/rackdns/"); len(left) > 0 {

@@ -3,6 +3,7 @@ package registry
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -105,7 +106,8 @@ func appOrRack(app string) string {
 }
 
 // Key is a key taken apart: Owner is the node of a node or an instance, else
-// the app; Name is what is left.
+// the app; Name is what is left, which has slashes if the owner is NodeAPI:
+// <app>/<service>/<ip>~<port>, or else <service>~<ip> as it was once.
 type Key struct {
 	Kind        Kind
 	Owner, Name string
@@ -121,7 +123,10 @@ func (l Layout) Parse(key string) (Key, error) {
 	}
 	dir, rest, _ := strings.Cut(rest, "/")
 	owner, name, nested := strings.Cut(rest, "/")
-	if owner == "" || strings.Contains(name, "/") {
+	// Nobody watches what is registered by hand, so that its key says it all:
+	// app, service, and where.
+	byHand := dir == kindDirs[KindInstance] && owner == NodeAPI && strings.Count(name, "/") == 2 && !slices.Contains(strings.Split(name, "/"), "")
+	if owner == "" || strings.Contains(name, "/") && !byHand {
 		return Key{}, fmt.Errorf("key %q: %w", key, errNotOurKey)
 	}
 	for kind, d := range kindDirs {

@@ -57,8 +57,12 @@ type Publisher struct {
 	// tenures is Run's, too.
 	tenures tenures
 
-	mu      sync.Mutex
-	desired map[string]*Instance
+	mu sync.Mutex
+	// node is what the node's key is to say; nodeChanged, that this isn't
+	// written yet.
+	node        Node
+	nodeChanged bool
+	desired     map[string]*Instance
 	// keep holds IDs whose registered state stays as it is.
 	keep map[string]bool
 	// replaced says that desired is the whole truth. Until then nothing that
@@ -86,6 +90,7 @@ func NewPublisher(c *Client, cfg PublisherConfig) *Publisher {
 		down:    lasting.New(log),
 		rival:   lasting.New(log),
 		wake:    make(chan struct{}, 1),
+		node:    cfg.Node,
 		desired: map[string]*Instance{},
 		gone:    map[string]bool{},
 		dirty:   map[string]bool{},
@@ -103,6 +108,30 @@ func (p *Publisher) Replace(instances map[string]*Instance, keep map[string]bool
 		p.replaced, p.allDirty = true, true
 		clear(p.gone)
 	})
+}
+
+// SetNode states what the node's key is to say from now on. Its name is that
+// which the Publisher was made with; Draining and Listed don't count.
+func (p *Publisher) SetNode(n Node) {
+	p.change(func() {
+		n.Node = p.cfg.Node.Node
+		p.node, p.nodeChanged = n, true
+	})
+}
+
+// self is what the node's key is to say.
+func (p *Publisher) self() Node {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.node
+}
+
+// takeNode reports whether that changed since it was last called.
+func (p *Publisher) takeNode() (changed bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	changed, p.nodeChanged = p.nodeChanged, false
+	return changed
 }
 
 // Set states one instance. The publisher keeps it: don't change it afterwards.

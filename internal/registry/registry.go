@@ -80,6 +80,13 @@ type Instance struct {
 	// Hidden says that nobody is told of the container: it is here to be known
 	// when it asks. It may lack a service, and an app.
 	Hidden bool `json:"hidden,omitempty"`
+	// AsksFrom are addresses by which the container asks, besides those on its
+	// networks: an overlay's containers leave their node by docker_gwbridge.
+	// Nobody reaches it there.
+	AsksFrom []netip.Addr `json:"asksFrom,omitempty"`
+	// NetworkOf is the ID of the container whose network namespace it shares. Of
+	// those at one address, that one is who asks.
+	NetworkOf string `json:"networkOf,omitempty"`
 	// Resource says that the instance is one of a resource's, besides being
 	// one of its service's.
 	Resource *InstanceResource `json:"resource,omitempty"`

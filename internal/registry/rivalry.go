@@ -59,7 +59,7 @@ func (p *Publisher) meet(is *Node) {
 	if is != nil {
 		who = fmt.Sprintf("the node's key has %s, version %s, started %s", identity(is.Engine, is.Boot, is.first()), Quote(is.Version), is.Started.UTC().Format(time.RFC3339))
 	}
-	us := &p.cfg.Node
+	us := p.self()
 	p.rival.Note("another writer changes this node's keys again and again: repairing them ever more slowly; is a second agent running, or one for a copy of this engine?",
 		errRival, "found", who, "this is", identity(us.Engine, us.Boot, us.first())+", started "+us.Started.UTC().Format(time.RFC3339))
 }

@@ -108,12 +108,20 @@ func (s *session) write(ctx context.Context) error {
 	// That everything was written can be said once everything was looked at.
 	listing := !s.listed && !s.draining && s.p.isReplaced()
 	all = all || listing
+	if s.p.takeNode() {
+		s.nodeDue = true
+	}
 	var err error
-	if !s.apart {
+	if s.nodeDue && !s.apart {
+		// First: an instance may be on a network that is new.
+		err = s.writeNode(ctx)
+		s.apart = isRefusedPut(err)
+	}
+	if err == nil && !s.apart {
 		err = s.writeBatches(ctx, s.changes(ids, all), listing)
 		s.apart = isRefusedPut(err)
 	}
-	if s.apart {
+	if s.apart && (err == nil || isRefusedPut(err)) {
 		err = s.writeApart(ctx, s.changes(ids, all), listing)
 	}
 	if err != nil {
@@ -240,7 +248,7 @@ func (s *session) writeBatch(ctx context.Context, cs []change, listing bool) err
 	}
 	if node != nil {
 		node.ModRevision = revision
-		is := s.p.cfg.Node
+		is := s.p.self()
 		is.Draining, is.Listed = s.draining, true
 		s.node, s.is, s.listed, s.nodeDue = node, &is, true, false
 	}

@@ -39,6 +39,11 @@ func (s *session) handOn(id string, want *Instance) *Instance {
 		t.session = s
 		s.recall(t)
 	}
+	if want != nil && want.Hidden {
+		// Who isn't told has no name to hold.
+		t.leave(id)
+		return want
+	}
 	if want == nil || t.keys[id] != (tenureKey{want.App, want.Namespace}) {
 		if heir := t.leave(id); heir != "" {
 			s.p.change(func() { s.p.dirty[heir] = true })

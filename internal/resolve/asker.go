@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/rackdns/rackdns/internal/index"
+	"github.com/rackdns/rackdns/internal/reach"
 	"github.com/rackdns/rackdns/internal/registry"
 )
 
@@ -36,10 +37,11 @@ func (a Asker) MarshalJSON() ([]byte, error) {
 		Service  string     `json:"service,omitempty"`
 		App      string     `json:"app,omitempty"`
 	}{Kind: "stranger", Address: a.Address}
-	if i := a.asker.Instance(); i != nil {
+	switch i := a.asker.Instance(); {
+	case i != nil:
 		v.Kind, v.Instance, v.Service, v.App = "container", i.ID(), i.Service(), i.App()
-	} else if a.asker.OnNode() {
-		v.Kind = "node"
+	case a.asker.Kind() != reach.Unknown:
+		v.Kind = a.asker.Kind().String()
 	}
 	return json.Marshal(v)
 }
@@ -62,15 +64,35 @@ func (r Rack) At(ip netip.Addr) Asker {
 		a.words = inWords(i)
 	case r.Snapshot.IsForwarder(ip):
 		a.words = "a forwarder, and so a stranger unless it tells the client's subnet"
-	case a.asker.OnNode():
-		a.words = r.Node + " itself"
 	default:
-		a.words = r.stranger()
+		a.words = r.words(a.asker)
 	}
 	return a
 }
 
+// words say what is known of a client that is no container that is registered.
+func (r Rack) words(c *index.Client) string {
+	switch c.Kind() {
+	case reach.Self:
+		return r.Node + " itself"
+	case reach.OnNetwork:
+		return fmt.Sprintf("a container of %s on network %s that isn't registered", r.Node, r.Snapshot.NetworkName(c.Networks()[0]))
+	case reach.Hidden:
+		return fmt.Sprintf("the gateway of a Docker network of %s: %s itself, or whoever a proxy stands before", r.Node, r.Node)
+	case reach.OnLink:
+		return "a neighbour of " + r.Node + ", in a subnet of one of its interfaces"
+	case reach.Unknown, reach.Container:
+	}
+	return r.stranger()
+}
+
 func inWords(i *index.Instance) string {
+	switch {
+	case i.Hidden() && i.App() == "":
+		return fmt.Sprintf("container %s on %s, which is told to nobody", i.ID(), i.Node())
+	case i.Hidden():
+		return fmt.Sprintf("container %s of app %s on %s, which is told to nobody", i.ID(), i.App(), i.Node())
+	}
 	return fmt.Sprintf("instance %s of %s.%s on %s", i.ID(), i.Service(), i.App(), i.Node())
 }
 
@@ -78,6 +100,9 @@ func inWords(i *index.Instance) string {
 // its own has the node's.
 func (r Rack) Of(i *index.Instance) Asker {
 	from := i.Host()
+	if len(i.AsksFrom()) > 0 {
+		from = i.AsksFrom()[0]
+	}
 	for _, n := range i.Networks() {
 		if ips := n.Addrs.All(); len(ips) > 0 {
 			from = ips[0]
@@ -89,7 +114,7 @@ func (r Rack) Of(i *index.Instance) Asker {
 		return r.At(from)
 	case i.Node() != r.Node:
 		return Asker{asker: index.Stranger(), Address: from, words: inWords(i) + ", a stranger to " + r.Node}
-	case len(i.Networks()) == 0:
+	case len(i.Networks()) == 0 && len(i.AsksFrom()) == 0:
 		a := r.At(netip.AddrFrom4([4]byte{127, 0, 0, 1}))
 		a.words = inWords(i) + ", by the network of the node itself"
 		return a
@@ -115,6 +140,11 @@ func (r Rack) Instance(id string) (*index.Instance, error) {
 					found = append(found, i)
 				}
 			}
+		}
+	}
+	for i := range r.Snapshot.HiddenInstances() {
+		if strings.HasPrefix(i.ID(), id[:min(len(id), length)]) {
+			found = append(found, i)
 		}
 	}
 	switch len(found) {

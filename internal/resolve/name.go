@@ -32,7 +32,7 @@ func (r Rack) relative(name string, a Asker) (string, error) {
 		return lower, nil
 	}
 	i := a.asker.Instance()
-	if i == nil {
+	if i == nil || i.App() == "" {
 		return "", fmt.Errorf("name %s: a bare name is of the asker's own app, and this asker has none; give a container with --from, or the app as in %s.APP", registry.Quote(name), lower)
 	}
 	return lower + "." + i.App(), nil

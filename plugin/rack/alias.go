@@ -39,7 +39,7 @@ func (r *Rack) ServeAlias(ctx context.Context, w dns.ResponseWriter, req *dns.Ms
 		base: r.base, snapshot: snapshot,
 	}
 	var ok bool
-	if q.asker, q.subnet, ok = clientOf(snapshot, w, req); !ok {
+	if q.asker, q.subnet, ok = r.clientOf(snapshot, w, req); !ok {
 		return dns.RcodeFormatError, nil
 	}
 	q.begin()

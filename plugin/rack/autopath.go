@@ -19,8 +19,8 @@ func (r *Rack) AutoPath(state request.Request) []string {
 	if s == nil {
 		return nil
 	}
-	i := Client(s, state.W, state.Req).Instance()
-	if i == nil {
+	i := r.Client(s, state.W, state.Req).Instance()
+	if i == nil || i.App() == "" {
 		return nil
 	}
 	// The last element is the name as it is.

@@ -33,19 +33,12 @@ func ParseForwarders(args []string) ([]netip.Prefix, error) {
 	return all, nil
 }
 
-// Client returns who asks a question: as a rule, who sent it. What a forwarder says
-// of whom it asks for counts from forwarders alone, since anybody can say that.
-func Client(s *index.Snapshot, w dns.ResponseWriter, req *dns.Msg) *index.Client {
-	c, _, _ := clientOf(s, w, req)
-	return c
-}
-
-// clientOf is [Client] with the option that said so, nil if none did. It returns
+// clientOf is [Rack.Client] with the option that said so, nil if none did. It returns
 // false for an option that is none (RFC 7871, section 7.1.2).
-func clientOf(s *index.Snapshot, w dns.ResponseWriter, req *dns.Msg) (*index.Client, *dns.EDNS0_SUBNET, bool) {
+func (r *Rack) clientOf(s *index.Snapshot, w dns.ResponseWriter, req *dns.Msg) (*index.Client, *dns.EDNS0_SUBNET, bool) {
 	from := RemoteIP(w)
 	if !s.IsForwarder(from) {
-		return s.Asker(from), nil, true
+		return r.sender(s, from), nil, true
 	}
 	option := subnetOption(req)
 	if option == nil {

@@ -56,7 +56,7 @@ func TestForwarders(t *testing.T) {
 		{"a neighbour of it", "192.0.2.54", client(1, 32, "172.18.0.9"), far, -1, 0},
 		{"for a container", "127.0.0.1", client(1, 32, "172.18.0.9"), near, 32, 0},
 		{"for a container by IPv6", "127.0.0.1", client(2, 128, "2001:db8::9"), near, 128, 0},
-		{"for the node itself", "192.0.2.53", client(1, 32, "127.0.0.1"), near, 32, 0},
+		{"for the node itself", "192.0.2.53", client(1, 32, "127.0.0.1"), far, 32, 0},
 		{"for a stranger", "192.0.2.53", client(1, 32, "198.51.100.7"), far, 32, 0},
 		{"for some of a network", "192.0.2.53", client(1, 24, "172.18.0.0"), near, 24, 0},
 		{"for more than a network", "192.0.2.53", client(1, 12, "172.16.0.0"), far, 12, 0},

@@ -34,6 +34,12 @@ var (
 		Name:      "transfer_omitted_records_total",
 		Help:      "Records left out of zone transfers, since a name in them would be longer than names can be.",
 	}, []string{"rack"})
+	hiddenQueries = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: name,
+		Name:      "hidden_clients_queries_total",
+		Help:      "Queries from the gateway of a Docker network, by clients that a proxy stands before.",
+	}, []string{"rack"})
 	upstreamFailures = promauto.NewCounterVec(prometheus.CounterOpts{
 		Namespace: plugin.Namespace,
 		Subsystem: name,
@@ -80,11 +86,12 @@ var resultNames = [numResults]string{"answer", "nodata", "nxdomain", "servfail"}
 // counters are a rack's, looked up before the first query.
 type counters struct {
 	unsynced, truncated prometheus.Counter
+	hidden              prometheus.Counter
 	replies             [numKinds][numResults]prometheus.Counter
 }
 
 func newCounters(rack string) counters {
-	c := counters{unsynced: refusals.WithLabelValues(rack), truncated: truncations.WithLabelValues(rack)}
+	c := counters{unsynced: refusals.WithLabelValues(rack), truncated: truncations.WithLabelValues(rack), hidden: hiddenQueries.WithLabelValues(rack)}
 	for k := range c.replies {
 		for r := range c.replies[k] {
 			c.replies[k][r] = replies.WithLabelValues(rack, kindNames[k], resultNames[r])

@@ -46,6 +46,7 @@ type Rack struct {
 	// signed says that the dnssec plugin signs what we answer.
 	signed   bool
 	counters counters
+	clients  *clients
 }
 
 // zone is a zone of ours with the names in its SOA record.
@@ -98,7 +99,7 @@ func (r *Rack) ServeDNS(ctx context.Context, w dns.ResponseWriter, req *dns.Msg)
 		snapshot: snapshot,
 	}
 	var ok bool
-	if q.asker, q.subnet, ok = clientOf(snapshot, w, req); !ok {
+	if q.asker, q.subnet, ok = r.clientOf(snapshot, w, req); !ok {
 		return dns.RcodeFormatError, nil
 	}
 	if z.forward {

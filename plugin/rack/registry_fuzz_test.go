@@ -32,7 +32,7 @@ func FuzzRegistry(f *testing.F) {
 		add(v)
 	}
 	for _, raw := range []string{
-		"", "nodes/a", "nodes/a\x00{}", "instances/node-1/0\x00null", "instances/@api/web~::1\x00{\"id\":\"a\"}",
+		"", "nodes/a", "nodes/a\x00{}", "instances/node-1/0\x00null", "instances/@api/web~::1\x00{\"id\":\"a\"}", "instances/@api/shop/web/::1~80\x00{\"id\":\"a\"}",
 		"services/resource/dns\x00{}", "resources/@rack/cache\x00{\"name\":\"cache\",\"type\":\"redis\",\"host\":\"..\",\"port\":6379}",
 		"resources/shop/db\x00{\"app\":\"shop\",\"name\":\"db\",\"type\":\"mysql\",\"host\":\"db.shop.acme.convox\",\"port\":1}",
 		"/rackdns/secrets/acme/shop/db\x00{}", "seen/shop/web\x00", "drained/node-1\x00{}", "vips/10.0.0.1\x00shop/web",

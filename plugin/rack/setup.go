@@ -125,7 +125,7 @@ func parse(c *caddy.Controller) (*Rack, error) {
 }
 
 func newRack() *Rack {
-	r := &Rack{ttl: DefaultTTL, upstream: upstream.New()}
+	r := &Rack{ttl: DefaultTTL, upstream: upstream.New(), clients: newClients()}
 	r.config.Logger = slog.New(logHandler{})
 	return r
 }

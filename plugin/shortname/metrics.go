@@ -13,6 +13,12 @@ var (
 		Name:      "queries_total",
 		Help:      "Queries for short names of the rack, by form: bare (web.) or qualified (web.shop.).",
 	}, []string{"rack", "form"})
+	unknownClients = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: name,
+		Name:      "unknown_clients_total",
+		Help:      "Bare names answered SERVFAIL, since the container that asked wasn't known within 250 ms.",
+	}, []string{"rack"})
 	notSynced = promauto.NewCounterVec(prometheus.CounterOpts{
 		Namespace: plugin.Namespace,
 		Subsystem: name,
@@ -22,12 +28,13 @@ var (
 )
 
 // counters are a rack's, looked up before the first query.
-type counters struct{ bare, qualified, unsynced prometheus.Counter }
+type counters struct{ bare, qualified, unsynced, unknown prometheus.Counter }
 
 func newCounters(rack string) counters {
 	return counters{
 		bare:      queries.WithLabelValues(rack, "bare"),
 		qualified: queries.WithLabelValues(rack, "qualified"),
 		unsynced:  notSynced.WithLabelValues(rack),
+		unknown:   unknownClients.WithLabelValues(rack),
 	}
 }

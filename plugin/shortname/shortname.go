@@ -56,9 +56,16 @@ func (s *Shortname) ServeDNS(ctx context.Context, w dns.ResponseWriter, req *dns
 		return plugin.NextOrFailure(name, s.Next, ctx, w, req)
 	}
 	alias, ok := rack.Alias{Zone: last + "."}, false
-	if rest == "" {
-		alias.Name, ok = s.ofAsker(snapshot, w, req, last)
-	} else if snapshot.App(last) != nil && s.isNamespace(last) {
+	if rest == "" && s.isService(last, req.Question[0].Qtype) {
+		snapshot, client, known := s.rack.AwaitContainer(ctx, snapshot, w, req)
+		if !known {
+			// Whose it is will be known in a moment, and others must not deny
+			// it until then.
+			s.counters.unknown.Inc()
+			return dns.RcodeServerFailure, nil
+		}
+		alias.Name, ok = ofClient(snapshot, client, last)
+	} else if rest != "" && snapshot.App(last) != nil && s.isNamespace(last) {
 		alias.Name, ok = strings.TrimSuffix(lower, "."), true
 	}
 	if !ok {
@@ -72,18 +79,15 @@ func (s *Shortname) ServeDNS(ctx context.Context, w dns.ResponseWriter, req *dns
 	return s.rack.ServeAlias(ctx, w, req, alias)
 }
 
-// ofAsker returns what a bare label stands for in the asker's own app, if the
-// asker is a container that is known by its address and its app has it.
-func (s *Shortname) ofAsker(snapshot *index.Snapshot, w dns.ResponseWriter, req *dns.Msg, label string) (string, bool) {
-	if !s.isService(label, req.Question[0].Qtype) {
+// ofClient returns what a bare label stands for in the client's own app, if the
+// client is a container that is known by its address and its app has it.
+func ofClient(snapshot *index.Snapshot, c *index.Client, label string) (string, bool) {
+	i := c.Instance()
+	if i == nil || i.App() == "" {
 		return "", false
 	}
-	asker := rack.Client(snapshot, w, req)
-	if asker.Instance() == nil {
-		return "", false
-	}
-	full := label + "." + asker.Instance().App()
-	kind := snapshot.Lookup(full, asker).Kind
+	full := label + "." + i.App()
+	kind := snapshot.Lookup(full, c).Kind
 	return full, kind == index.AService || kind == index.Target
 }
 

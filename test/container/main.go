@@ -22,8 +22,13 @@ func main() {
 	httpPorts := flag.String("http", "3000", "ports, separated by commas, that serve HTTP")
 	tcpPorts := flag.String("tcp", "", "TCP `ports` that send the container's ID and close")
 	udpPorts := flag.String("udp", "", "UDP `ports` that reply with the container's ID and what they got")
+	asks := flag.String("ask", "", "a DNS `server` to ask for the addresses of the names given as arguments, once each, in place of serving")
 	linger := flag.Duration("linger", 0, "how long to go on serving after SIGTERM")
 	flag.Parse()
+	if *asks != "" {
+		ask(*asks, flag.Args())
+		return
+	}
 	if err := run(*httpPorts, *tcpPorts, *udpPorts, *linger); err != nil {
 		log.Fatal(err)
 	}

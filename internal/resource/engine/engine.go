@@ -4,32 +4,24 @@ package engine
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
-	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/client"
 	"github.com/docker/go-connections/nat"
 
 	"github.com/rackdns/rackdns/internal/dockerclient"
+	"github.com/rackdns/rackdns/internal/label"
 	"github.com/rackdns/rackdns/internal/resource"
 )
 
 // App is the app of which the containers are instances, so that the agent
 // registers them as it does any: the resource's declaration then names one.
 const App = "rack-resources"
-
-// Labels of what is made here.
-const (
-	labelRack     = "rackdns.rack"
-	labelApp      = "rackdns.app"
-	labelService  = "rackdns.service"
-	labelType     = "rackdns.resource"
-	labelResource = "rackdns.resource.name"
-)
 
 // trial is how long a container has to run before it is trusted.
 const trial = time.Second
@@ -41,6 +33,8 @@ const idLength = 12
 type Engine struct {
 	docker *client.Client
 	rack   string
+	// origins tell its containers from others with their labels.
+	origins *dockerclient.Origins
 }
 
 // Open returns the engine at host, or where the environment says if host is
@@ -50,7 +44,9 @@ func Open(host, rack string) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Engine{c, rack}, nil
+	// Those that were made before there were marks have none but their name.
+	marks := append(label.Marks(), label.ResourceName)
+	return &Engine{c, rack, dockerclient.NewOrigins(c, marks...)}, nil
 }
 
 // Close ends the connections to the engine.
@@ -64,8 +60,6 @@ func (e *Engine) replacedName(name string) string { return e.ContainerName(name)
 
 func (e *Engine) volumeName(name string) string { return e.rack + "-" + name }
 
-func (e *Engine) networkName() string { return "rackdns-" + e.rack }
-
 // Run runs a resource that isn't there yet. If that fails nothing is left
 // behind.
 func (e *Engine) Run(ctx context.Context, name, kind string, spec resource.Spec) (_ *Started, err error) {
@@ -78,7 +72,7 @@ func (e *Engine) Run(ctx context.Context, name, kind string, spec resource.Spec)
 		return nil, err
 	}
 	if spec.Volume != "" {
-		if err := e.makeVolume(ctx, name); err != nil {
+		if err := e.makeVolume(ctx, name, kind); err != nil {
 			return nil, err
 		}
 		s.add(func(ctx context.Context) error { return e.removeVolume(ctx, name) })
@@ -93,12 +87,14 @@ func (s *Started) start(ctx context.Context, name, kind string, spec resource.Sp
 	port := nat.Port(fmt.Sprintf("%d/tcp", spec.Port))
 	cfg := &container.Config{
 		Image: spec.Image, Env: spec.Env, Cmd: spec.Command, ExposedPorts: nat.PortSet{port: {}},
-		Labels: map[string]string{labelRack: e.rack, labelApp: App, labelService: name, labelType: kind, labelResource: name},
+		Labels: map[string]string{
+			label.UpID: rand.Text(), label.Rack: e.rack, label.App: App, label.Service: name, label.Resource: kind, label.ResourceName: name,
+		},
 	}
 	host := &container.HostConfig{
 		// The engine chooses a port that is free.
 		PortBindings:  nat.PortMap{port: {{}}},
-		NetworkMode:   container.NetworkMode(e.networkName()),
+		NetworkMode:   container.NetworkMode(dockerclient.RackNetwork(e.rack)),
 		RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyUnlessStopped},
 	}
 	if spec.Volume != "" {
@@ -107,7 +103,7 @@ func (s *Started) start(ctx context.Context, name, kind string, spec resource.Sp
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	whole, cancel := undoing(ctx)
+	whole, cancel := dockerclient.Whole(ctx)
 	defer cancel()
 	c, err := e.docker.ContainerCreate(whole, cfg, host, nil, nil, own)
 	if err != nil {
@@ -171,21 +167,39 @@ func (e *Engine) own(ctx context.Context, name, own string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("inspect container %s: %w", own, err)
 	}
-	if l := c.Config.Labels; l[labelRack] != e.rack || l[labelResource] != name {
+	l := c.Config.Labels
+	if l[label.Rack] != e.rack || l[label.ResourceName] != name {
 		return "", fmt.Errorf("container %s: is not one of rack %s", own, e.rack)
+	}
+	switch origin, err := e.origins.Of(ctx, own, c.Image, l); {
+	case err != nil:
+		return "", err
+	case origin != label.Ours:
+		return "", fmt.Errorf("container %s: is not one of rack %s: its image was made of one (docker commit), whose labels it has", own, e.rack)
 	}
 	return c.ID, nil
 }
 
 // Remove removes a resource's container, if it is there, and with volumes the
-// data too.
+// data too. If any of that is somebody else's, nothing is removed.
 func (e *Engine) Remove(ctx context.Context, name string, volumes bool) error {
+	var ids []string
 	for _, own := range []string{e.ContainerName(name), e.replacedName(name)} {
 		id, err := e.own(ctx, name, own)
-		if err == nil && id != "" {
-			err = e.removeContainer(ctx, id)
-		}
 		if err != nil {
+			return err
+		}
+		if id != "" {
+			ids = append(ids, id)
+		}
+	}
+	if volumes {
+		if _, err := e.Data(ctx, name); err != nil {
+			return err
+		}
+	}
+	for _, id := range ids {
+		if err := e.removeContainer(ctx, id); err != nil {
 			return err
 		}
 	}
@@ -208,16 +222,9 @@ func (e *Engine) removeContainer(ctx context.Context, id string) error {
 }
 
 func (e *Engine) removeVolume(ctx context.Context, name string) error {
-	own := e.volumeName(name)
-	v, err := e.docker.VolumeInspect(ctx, own)
-	if errdefs.IsNotFound(err) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("inspect volume %s: %w", own, err)
-	}
-	if v.Labels[labelRack] != e.rack || v.Labels[labelResource] != name {
-		return fmt.Errorf("volume %s: is not one of rack %s", own, e.rack)
+	own, err := e.Data(ctx, name)
+	if err != nil || own == "" {
+		return err
 	}
 	if err := e.docker.VolumeRemove(ctx, own, false); err != nil && !errdefs.IsNotFound(err) {
 		return fmt.Errorf("remove volume %s: %w", own, err)
@@ -225,43 +232,48 @@ func (e *Engine) removeVolume(ctx context.Context, name string) error {
 	return nil
 }
 
-// ensureNetwork makes the network of all of the rack's apps, unless it is there.
-func (s *Started) ensureNetwork(ctx context.Context) error {
-	e, name := s.engine, s.engine.networkName()
-	_, err := e.docker.NetworkInspect(ctx, name, network.InspectOptions{})
-	if err == nil {
-		return nil
-	}
+// Data returns the volume with a resource's data, "" if there is none. One of
+// that name which isn't the resource's is an error.
+func (e *Engine) Data(ctx context.Context, name string) (string, error) {
+	own := e.volumeName(name)
+	v, err := e.docker.VolumeInspect(ctx, own)
 	if errdefs.IsNotFound(err) {
-		whole, cancel := undoing(ctx)
-		defer cancel()
-		_, err = e.docker.NetworkCreate(whole, name, network.CreateOptions{Driver: "bridge", Labels: map[string]string{labelRack: e.rack}})
-		if errdefs.IsConflict(err) {
-			return nil // somebody else was faster
-		}
+		return "", nil
 	}
 	if err != nil {
-		return fmt.Errorf("network %s: %w", name, err)
+		return "", fmt.Errorf("inspect volume %s: %w", own, err)
 	}
-	s.add(func(ctx context.Context) error { return e.docker.NetworkRemove(ctx, name) })
-	return nil
+	if v.Labels[label.Rack] != e.rack || v.Labels[label.ResourceName] != name {
+		return "", fmt.Errorf("volume %s: is not one of resource %s in rack %s, though it is called so", own, name, e.rack)
+	}
+	return own, nil
+}
+
+// ensureNetwork makes the network of all of the rack's apps, unless it is there.
+func (s *Started) ensureNetwork(ctx context.Context) error {
+	e := s.engine
+	made, err := dockerclient.EnsureRackNetwork(ctx, e.docker, e.rack)
+	if made {
+		s.add(func(ctx context.Context) error { return e.docker.NetworkRemove(ctx, dockerclient.RackNetwork(e.rack)) })
+	}
+	return err
 }
 
 // makeVolume makes a resource's volume. One that is there has the data of a
 // resource that was deleted, with a password that nobody knows.
-func (e *Engine) makeVolume(ctx context.Context, name string) error {
-	own := e.volumeName(name)
-	_, err := e.docker.VolumeInspect(ctx, own)
-	if err == nil {
+func (e *Engine) makeVolume(ctx context.Context, name, kind string) error {
+	own, err := e.Data(ctx, name)
+	switch {
+	case err != nil:
+		return err
+	case own != "":
 		return fmt.Errorf("volume %s: has the data of a resource that was deleted; remove it (docker volume rm %[1]s) or choose another name", own)
 	}
-	if errdefs.IsNotFound(err) {
-		labels := map[string]string{labelRack: e.rack, labelResource: name}
-		whole, cancel := undoing(ctx)
-		defer cancel()
-		_, err = e.docker.VolumeCreate(whole, volume.CreateOptions{Name: own, Labels: labels})
-	}
-	if err != nil {
+	own = e.volumeName(name)
+	labels := map[string]string{label.Rack: e.rack, label.ResourceName: name, label.Resource: kind}
+	whole, cancel := dockerclient.Whole(ctx)
+	defer cancel()
+	if _, err := e.docker.VolumeCreate(whole, volume.CreateOptions{Name: own, Labels: labels}); err != nil {
 		return fmt.Errorf("volume %s: %w", own, err)
 	}
 	return nil

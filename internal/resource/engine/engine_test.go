@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/api/types/volume"
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
@@ -244,6 +246,60 @@ func TestEngineLeavesOthersAlone(t *testing.T) {
 	_, err = r.Run(ctx, "db", "postgres", r.spec("good"))
 	r.fails(err, "make container "+r.rack+"-db: ")
 	r.has(map[string]string{c.ID[:12]: "created"}, 0, 0)
+}
+
+// A copy of a resource's container has its labels, and may have its name: it is
+// nobody's, and neither is a volume that is merely called so.
+func TestEngineLeavesCopiesAlone(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	ctx := t.Context()
+	started, err := r.Run(ctx, "db", "postgres", r.spec("good"))
+	if err == nil {
+		err = started.Settle(ctx, nil)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	copied, err := r.Docker.ContainerCommit(ctx, started.ID, container.CommitOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		// It is in use until the rack is gone, which is before.
+		for id := range r.Containers() {
+			_ = r.Docker.ContainerRemove(context.Background(), id, container.RemoveOptions{Force: true})
+		}
+		if _, err := r.Docker.ImageRemove(context.Background(), copied.ID, image.RemoveOptions{Force: true}); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := r.Docker.ContainerRename(ctx, started.ID, r.ContainerName("db")+"-away"); err != nil {
+		t.Fatal(err)
+	}
+	c, err := r.Docker.ContainerCreate(ctx, &container.Config{Image: copied.ID}, nil, nil, nil, r.ContainerName("db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	both := map[string]string{started.ID: "running", c.ID[:12]: "created"}
+	const why = ": its image was made of one (docker commit), whose labels it has"
+	r.fails(r.Remove(ctx, "db", true), why)
+	_, err = r.Has(ctx, "db")
+	r.fails(err, why)
+	_, err = r.Replace(ctx, "db", "postgres", r.spec("good"))
+	r.fails(err, why)
+	_, err = r.Recover(ctx, "db", started.ID)
+	r.fails(err, why)
+	r.has(both, 1, 1)
+
+	other := r.rack + "-cache"
+	if _, err := r.Docker.VolumeCreate(ctx, volume.CreateOptions{Name: other, Labels: map[string]string{"rackdns.rack": r.rack}}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = r.Run(ctx, "cache", "postgres", r.spec("good"))
+	r.fails(err, "volume "+other+": is not one of resource cache in rack "+r.rack)
+	r.fails(r.Remove(ctx, "cache", true), "volume "+other+": is not one of resource cache in rack "+r.rack)
+	r.has(both, 2, 1)
 }
 
 // answers checks that DNS has the resource at its container, for others of the

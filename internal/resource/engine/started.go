@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/docker/docker/api/types/container"
 
+	"github.com/rackdns/rackdns/internal/dockerclient"
 	"github.com/rackdns/rackdns/internal/resource"
 )
 
@@ -36,7 +36,7 @@ func (s *Started) unless(ctx context.Context, err error) error {
 		// What failed has failed because of this.
 		err = context.Cause(ctx)
 	}
-	ctx, cancel := undoing(ctx)
+	ctx, cancel := dockerclient.Whole(ctx)
 	defer cancel()
 	for n := len(s.undo) - 1; n >= 0; n-- {
 		err = errors.Join(err, s.undo[n](ctx))
@@ -52,16 +52,6 @@ func (s *Started) Settle(ctx context.Context, err error) error {
 		return s.unless(ctx, err)
 	}
 	return s.engine.removeContainer(ctx, s.old)
-}
-
-// undoTimeout bounds what is done after an interrupt: nobody waits longer.
-const undoTimeout = 30 * time.Second
-
-// undoing returns a context in which to clean up after what was begun in ctx,
-// which may have ended. Whatever is to be undone is also done in one: cut off,
-// the engine would do it all the same, and nobody would know.
-func undoing(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 }
 
 // Replace runs a resource anew, on the same data. Only one container may work
@@ -87,7 +77,7 @@ func (e *Engine) Replace(ctx context.Context, name, kind string, spec resource.S
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	whole, cancel := undoing(ctx)
+	whole, cancel := dockerclient.Whole(ctx)
 	defer cancel()
 	s.add(func(ctx context.Context) error { return e.docker.ContainerStart(ctx, s.old, container.StartOptions{}) })
 	if err := e.docker.ContainerStop(whole, s.old, container.StopOptions{}); err != nil {

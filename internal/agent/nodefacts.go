@@ -1,0 +1,150 @@
+package agent
+
+import (
+	"context"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/docker/docker/api/types/network"
+
+	"github.com/rackdns/rackdns/internal/registry"
+)
+
+const driverBridge = "bridge"
+
+// nodeFacts keeps the node's key equal to what the host and its engine are.
+type nodeFacts struct {
+	// due has something in it if it is time to look.
+	due  chan struct{}
+	sink publisher
+	// last is what was last told.
+	last registry.Node
+}
+
+// refreshSoon has it looked at again. It never waits.
+func (n *nodeFacts) refreshSoon() {
+	select {
+	case n.due <- struct{}{}:
+	default:
+	}
+}
+
+// keepNodeFacts follows the host's interfaces and the engine's networks until
+// ctx ends or the engine doesn't answer. The next container on a new network may
+// ask milliseconds after the engine has told of the network.
+func (a *Agent) keepNodeFacts(ctx context.Context, e engine, version string) error {
+	tick := time.NewTicker(a.cfg.RelistInterval)
+	defer tick.Stop()
+	for {
+		if err := a.refreshNodeFacts(ctx, e, version); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-a.node.due:
+		case <-tick.C:
+		}
+	}
+}
+
+func (a *Agent) refreshNodeFacts(ctx context.Context, e engine, version string) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	b, err := dockerBridges(ctx, e)
+	if err != nil {
+		return err
+	}
+	ls, err := links()
+	if err != nil {
+		return err
+	}
+	node := a.describe(a.node.last, ls, b, version)
+	if !reflect.DeepEqual(node, a.node.last) {
+		a.node.last = node
+		a.node.sink.SetNode(node)
+	}
+	return nil
+}
+
+// describe returns what the registry should know of the node, besides who it is.
+func (a *Agent) describe(n registry.Node, ls []link, b bridges, version string) registry.Node {
+	n.Addresses = nodeAddresses(a.home, ls, b)
+	n.Networks = b.networks
+	n.Links = nil
+	for _, l := range ls {
+		if b.isBridge(l) {
+			continue
+		}
+		for _, p := range l.subnets {
+			if !slices.Contains(n.Links, p) {
+				n.Links = append(n.Links, p)
+			}
+		}
+	}
+	slices.SortFunc(n.Links, comparePrefixes)
+	n.Unproxied = unproxied(b, version, "/proc/sys/net/ipv4/conf")
+	return n
+}
+
+func comparePrefixes(a, b netip.Prefix) int {
+	if c := a.Addr().Compare(b.Addr()); c != 0 {
+		return c
+	}
+	return a.Bits() - b.Bits()
+}
+
+// nodeNetwork is a Docker network as the registry has it. Those without subnets
+// have no containers with addresses of their own.
+func nodeNetwork(n *network.Summary) (w registry.NodeNetwork, ok bool) {
+	w = registry.NodeNetwork{ID: shortID(n.ID), Name: clean(n.Name, maxText), Driver: n.Driver, Scope: n.Scope, Internal: n.Internal}
+	for _, c := range n.IPAM.Config {
+		p, err := netip.ParsePrefix(c.Subnet)
+		if err != nil {
+			continue
+		}
+		w.Subnets = append(w.Subnets, p.Masked())
+		if n.Driver != driverBridge {
+			// It is a router's, or every container's own.
+			continue
+		}
+		gateway, err := netip.ParseAddr(strings.Split(c.Gateway, "/")[0])
+		if err != nil {
+			gateway = p.Masked().Addr().Next()
+		}
+		w.Gateways = append(w.Gateways, gateway)
+	}
+	slices.SortFunc(w.Subnets, comparePrefixes)
+	slices.SortFunc(w.Gateways, netip.Addr.Compare)
+	return w, len(w.Subnets) > 0
+}
+
+// routesBetweenNetworks is the first version of the engine that leads packets
+// from one of its networks to what is published on another.
+const routesBetweenNetworks = 28
+
+// unproxied reports whether the engine was told to do without docker-proxy, and
+// is of a version that drops what the proxy would have led. No call tells; but
+// such an engine has its bridges route loopback addresses.
+func unproxied(b bridges, version, conf string) bool {
+	major, _, _ := strings.Cut(version, ".")
+	if n, err := strconv.Atoi(major); err == nil && n >= routesBetweenNetworks {
+		return false
+	}
+	for name := range b.names {
+		if name == "" {
+			continue
+		}
+		value, err := os.ReadFile(filepath.Join(conf, filepath.Base(name), "route_localnet"))
+		if err == nil && strings.TrimSpace(string(value)) == "1" {
+			return true
+		}
+	}
+	return false
+}

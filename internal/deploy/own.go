@@ -1,0 +1,128 @@
+package deploy
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/volume"
+
+	"github.com/rackdns/rackdns/internal/dockerclient"
+	"github.com/rackdns/rackdns/internal/label"
+)
+
+// own selects what has the app's labels. That is not yet the app's: who makes an
+// image of a container copies all of its labels, and anybody can write some.
+func (s *site) own() filters.Args {
+	return filters.NewArgs(
+		filters.Arg("label", label.UpRack+"="+s.rack),
+		filters.Arg("label", label.App+"="+s.app),
+	)
+}
+
+// survey finds the app's containers, running or not, and its data. What only has
+// its labels is told of, and is not touched.
+func (s *site) survey(ctx context.Context, p *progress) error {
+	list, err := s.ContainerList(ctx, container.ListOptions{All: true, Filters: s.own()})
+	if err != nil {
+		return fmt.Errorf("list the containers of app %s: %w", s.app, err)
+	}
+	origins := dockerclient.NewOrigins(s.Client)
+	for _, c := range list {
+		e := asExisting(&c)
+		origin, err := origins.Of(ctx, e.name, c.ImageID, c.Labels)
+		if err != nil {
+			return err
+		}
+		switch {
+		case origin == label.Copied:
+			p.say("container", "left %s alone: its image was made of a container of app %s (docker commit), whose labels it has", e.name, s.app)
+		case origin == label.Foreign:
+			p.say("container", "left %s alone: it has labels of app %s, and rackdns has not made it", e.name, s.app)
+		case e.service != "" && e.name != e.given(s.app):
+			p.say("container", "left %s alone: it has the labels of container %s of app %s, and not its name", e.name, e.given(s.app), s.app)
+		default:
+			s.have = append(s.have, e)
+		}
+	}
+	return s.surveyVolumes(ctx, p)
+}
+
+func asExisting(c *container.Summary) *existing {
+	e := &existing{
+		id:        c.ID,
+		name:      shortID(c.ID),
+		directory: c.Labels[label.UpDirectory],
+		service:   c.Labels[label.Service],
+		resource:  c.Labels[label.ResourceName],
+		hash:      c.Labels[label.UpHash],
+		release:   c.Labels[label.Release],
+		running:   c.State == container.StateRunning || c.State == container.StateRestarting,
+	}
+	if len(c.Names) > 0 {
+		e.name = strings.TrimPrefix(c.Names[0], "/")
+	}
+	if links := c.Labels[label.Links]; links != "" {
+		e.links = strings.Split(links, ",")
+	}
+	e.number, _ = strconv.Atoi(c.Labels[label.UpNumber]) // 0 if somebody else wrote it
+	return e
+}
+
+// given is the name that a container was given. Whoever makes one by what
+// `docker inspect` says gives it all labels of another; but an engine has each
+// name once.
+func (e *existing) given(app string) string {
+	return containerName(app, e.service, e.release, e.number)
+}
+
+// surveyVolumes finds the volumes of the app's resources. Nothing copies the
+// labels of a volume; its name has to be the one that goes with them.
+func (s *site) surveyVolumes(ctx context.Context, p *progress) error {
+	list, err := s.VolumeList(ctx, volume.ListOptions{Filters: s.own()})
+	if err != nil {
+		return fmt.Errorf("list the volumes of app %s: %w", s.app, err)
+	}
+	for _, v := range list.Volumes {
+		if _, ok := v.Labels[label.UpProgram]; ok {
+			continue
+		}
+		if v.Name != volumeName(s.rack, s.app, v.Labels[label.ResourceName]) {
+			p.say("volume", "left %s alone: it has labels of app %s, and rackdns has not made it", v.Name, s.app)
+			continue
+		}
+		s.data = append(s.data, v)
+	}
+	slices.SortFunc(s.data, func(a, b *volume.Volume) int { return strings.Compare(a.Name, b.Name) })
+	return nil
+}
+
+// checkVolume makes sure that a resource's volume is its own and has data of its
+// type, and that nobody else works on them.
+func (u *up) checkVolume(ctx context.Context, c *component) error {
+	for _, v := range u.data {
+		kind := v.Labels[label.Resource]
+		if v.Name == c.spec.Volume && kind != "" && kind != c.spec.Labels[label.Resource] {
+			return fmt.Errorf("%s: volume %s has the data of a resource of type %s: give this one another name, or remove them for ever (docker volume rm %[2]s)", c, v.Name, kind)
+		}
+	}
+	if !changes(c.steps) {
+		return nil
+	}
+	users, err := u.ContainerList(ctx, container.ListOptions{Filters: filters.NewArgs(filters.Arg("volume", c.spec.Volume))})
+	if err != nil {
+		return fmt.Errorf("%s: list who uses volume %s: %w", c, c.spec.Volume, err)
+	}
+	for _, user := range users {
+		own := slices.ContainsFunc(c.have, func(e *existing) bool { return e.id == user.ID })
+		writes := slices.ContainsFunc(user.Mounts, func(m container.MountPoint) bool { return m.Name == c.spec.Volume && m.RW })
+		if !own && writes {
+			return fmt.Errorf("%s: volume %s is in use by container %s, and two would ruin the data: stop that one first", c, c.spec.Volume, asExisting(&user).name)
+		}
+	}
+	return nil
+}

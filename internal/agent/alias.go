@@ -133,5 +133,5 @@ var generator = sync.OnceValue(func() (words struct{ left, right map[string]bool
 // without a name.
 func isGenerated(name string) bool {
 	m := generated.FindStringSubmatch(name)
-	return m != nil && generator().left[m[1]] && generator().right[m[2]]
+	return len(m) == 3 && generator().left[m[1]] && generator().right[m[2]]
 }

@@ -1,7 +1,6 @@
 package deploy
 
 import (
-	"slices"
 	"testing"
 	"time"
 
@@ -14,7 +13,7 @@ import (
 func webSpec() *spec {
 	return &spec{
 		Image: "sha256:1", Command: []string{"serve"}, Env: []string{"A=1"}, Labels: map[string]string{"b": "2", "a": "1"},
-		Ports: []string{"3000/tcp"}, Published: true, DNS: []string{"172.17.0.1"}, Search: slices.Clone(noSearch),
+		Ports: []string{"3000/tcp"}, Published: true, DNS: []string{"172.17.0.1"}, Search: []string{"acme.convox"},
 		Volume: "v", Data: "/data",
 		Health: &check{Program: "p", URL: "http://127.0.0.1:3000/", Interval: time.Second, Timeout: 2 * time.Second, Grace: 3 * time.Second},
 	}
@@ -73,7 +72,7 @@ func TestConfig(t *testing.T) {
 	wantHost := &container.HostConfig{
 		NetworkMode:  "rackdns-acme",
 		PortBindings: nat.PortMap{"3000/tcp": {{HostIP: "0.0.0.0"}}},
-		DNS:          []string{"172.17.0.1"}, DNSSearch: []string{"."},
+		DNS:          []string{"172.17.0.1"}, DNSSearch: []string{"acme.convox"},
 		Mounts: []mount.Mount{
 			{Type: mount.TypeVolume, Source: "v", Target: "/data"},
 			{Type: mount.TypeVolume, Source: "p", Target: "/.rackdns", ReadOnly: true},

@@ -308,7 +308,7 @@ func (a *Agent) meet(ctx context.Context) (registry.Node, error) {
 		case err == nil:
 			a.down.Over("the Docker Engine is there")
 			return node, nil
-		case errors.As(err, &wrong), errors.Is(err, errNoAddress):
+		case errors.As(err, &wrong), errors.Is(err, errNoAddress), errors.Is(err, dockerclient.ErrPodman):
 			return node, err
 		case ctx.Err() != nil:
 			return node, nil
@@ -324,6 +324,9 @@ func (a *Agent) meet(ctx context.Context) (registry.Node, error) {
 func (a *Agent) introduce(ctx context.Context) (registry.Node, error) {
 	e, err := a.engine.renew()
 	if err != nil {
+		return registry.Node{}, err
+	}
+	if err := checkEngine(ctx, e); err != nil {
 		return registry.Node{}, err
 	}
 	info, err := a.info(ctx, e)
@@ -343,6 +346,13 @@ func (a *Agent) introduce(ctx context.Context) (registry.Node, error) {
 		Version: a.cfg.Version,
 		Started: a.started,
 	}, a.links, b, info.ServerVersion), nil
+}
+
+// checkEngine refuses engines that an agent can't rely on.
+func checkEngine(ctx context.Context, e engine) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return dockerclient.CheckEngine(ctx, e)
 }
 
 func (a *Agent) info(ctx context.Context, e engine) (system.Info, error) {

@@ -59,6 +59,9 @@ func Explain(ctx context.Context, cfg Config, nameOrID string) (Explanation, err
 	if err != nil {
 		return Explanation{}, err
 	}
+	if err := checkEngine(ctx, e); err != nil {
+		return Explanation{}, err
+	}
 	b, err := a.locate(ctx, e)
 	if err != nil {
 		return Explanation{}, err

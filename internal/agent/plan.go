@@ -41,6 +41,9 @@ func Plan(ctx context.Context, cfg Config) (*Draft, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkEngine(ctx, e); err != nil {
+		return nil, err
+	}
 	if _, err := a.locate(ctx, e); err != nil {
 		return nil, err
 	}

@@ -53,6 +53,8 @@ type tracker struct {
 	// told is what the log was last told of a container, so that it is told
 	// once.
 	told map[string]string
+	// folded are the names that became one.
+	folded folded
 	// kept are instances that the publisher was asked to leave as they are.
 	kept map[string]bool
 	// recalled are instances that were draining when the agent started, by ID.
@@ -118,6 +120,7 @@ func newTracker(q *queue, sink publisher, log *slog.Logger, grace time.Duration)
 		entries: map[string]*entry{},
 		joiners: map[string]map[string]bool{},
 		told:    map[string]string{},
+		folded:  newFolded(),
 		ready:   make(chan struct{}),
 
 		existing:  map[string]existing{},
@@ -267,6 +270,7 @@ func (t *tracker) apply(id string, e *entry, d *decision, observed time.Time) {
 	}
 	t.refuse(e, d.refusal)
 	t.tell(id, d)
+	t.tellFolded(id, d)
 	if d.instance == nil {
 		t.unwatch(e)
 		if d.hidden == nil {
@@ -343,6 +347,7 @@ func (t *tracker) drop(id string) {
 	t.unpublish(id, e)
 	t.refuse(e, nil)
 	t.join(id, "")
+	t.folded.forget(id)
 	delete(t.entries, id)
 	seenContainers.Dec()
 }

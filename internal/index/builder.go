@@ -31,6 +31,7 @@ type builder struct {
 	seenNames pairs[string, []seenApp]
 	namespaces
 	supplies
+	aliasing
 	changes
 	loss preservation
 
@@ -82,6 +83,7 @@ func newBuilder(o Options, preserve time.Duration, layout registry.Layout, log *
 		nodes:      map[string]*registry.Node{},
 		namespaces: newNamespaces(),
 		supplies:   newSupplies(),
+		aliasing:   newAliasing(),
 		changes:    newChanges(),
 		instances:  instances{},
 		records:    map[string]*record{},
@@ -97,6 +99,7 @@ func newBuilder(o Options, preserve time.Duration, layout registry.Layout, log *
 func (b *builder) snapshot() *Snapshot {
 	b.settleResources()
 	b.settleNames()
+	b.settleAliases()
 	b.commit(b.offset + b.revision)
 	s := &Snapshot{
 		rules:     b.rules,
@@ -109,6 +112,9 @@ func (b *builder) snapshot() *Snapshot {
 		seen:      b.seen,
 		seenNames: b.seenNames,
 		clashes:   b.clashList(),
+
+		aliasClashes: b.aliasClashList(),
+
 		displaced: b.displaced,
 		serial:    b.offset + b.serial,
 		revision:  b.revision,
@@ -170,6 +176,7 @@ func (b *builder) add(i *Instance) {
 	v := b.service(i.Service(), i.App())
 	at, _ := slices.BinarySearchFunc(v.instances, i, byID)
 	v.instances = slices.Insert(v.instances, at, i)
+	b.addAliases(i)
 	b.claimInstance(i, 1)
 	b.supply(i, true)
 }
@@ -188,6 +195,7 @@ func (b *builder) remove(i *Instance) {
 	if at := slices.Index(v.instances, i); at >= 0 {
 		v.instances = slices.Delete(v.instances, at, at+1)
 	}
+	b.removeAliases(i)
 	b.claimInstance(i, -1)
 	b.supply(i, false)
 	b.prune(v)
@@ -229,6 +237,7 @@ func (b *builder) service(service, app string) *Service {
 	switch {
 	case !ok:
 		v = newService(b.owner, service, app)
+		b.doubt(app, v.service)
 		a := b.app(app)
 		a.services.set(b.owner, pair[string, string]{v.service, v.name})
 	case v.owner == b.owner:
@@ -248,6 +257,7 @@ func (b *builder) prune(v *Service) {
 	}
 	a := b.app(v.App())
 	a.services.delete(b.owner, v.Name())
+	b.doubt(a.Name, v.service)
 	b.services.delete(b.owner, v.name)
 	b.pruneApp(a)
 }
@@ -316,6 +326,7 @@ func (b *builder) setNode(name string, n *registry.Node) {
 			continue
 		}
 		b.service(i.Service(), i.App())
+		b.eachAlias(i, func(*Service) {})
 		b.settleSupply(i)
 	}
 }

@@ -174,7 +174,7 @@ func TestCloneHasAll(t *testing.T) {
 	i := &Instance{
 		id: "aaaaaaaaaaaa", name: unique.Make(serviceName{app: "shop"}), node: unique.Make(home{name: "n0"}), value: []byte("{}"),
 		ports: []Port{{Container: 3000}}, bindings: [][]binding{{{port: 4000}}}, networks: make([]attachment, 1),
-		resource: &registry.InstanceResource{Name: "db"}, revision: 1, started: 2, namespaceSince: 3, priority: 4, weight: 5, answers: 6,
+		resource: &registry.InstanceResource{Name: "db"}, revision: 1, started: 2, namespaceSince: 3, priority: 4, weight: 5, answers: 6, aliases: make([]registry.Alias, 1),
 		status: 1, health: 1, mode: 1, draining: true, serving: true, hidden: true, drained: true, guest: true, asksFrom: make([]netip.Addr, 1), preservedUntil: 6, seen: 7,
 	}
 	v := reflect.ValueOf(i).Elem()

@@ -122,7 +122,7 @@ func (s *Snapshot) verdict(m *Match, i *Instance, c *Client) Verdict {
 	}
 	e := s.rules.evaluate(i, c)
 	ports := false
-	for _, x := range s.rules.endpoints(nil, i, c) {
+	for _, x := range s.rules.endpointsAs(nil, i, c, m.alias()) {
 		if m.Kind == AnInstance && x.label != m.label() {
 			continue
 		}
@@ -137,7 +137,7 @@ func (s *Snapshot) verdict(m *Match, i *Instance, c *Client) Verdict {
 	}
 	for n := range e.verdicts {
 		w, p := &e.verdicts[n], &i.ports[n]
-		if !m.Wants(p) {
+		if !m.Wants(p) || !m.Service.has(i, p) {
 			continue
 		}
 		ports = true
@@ -161,6 +161,14 @@ func (s *Snapshot) verdict(m *Match, i *Instance, c *Client) Verdict {
 		v.Why = s.rules.words(i, reach.NotPublished)
 	}
 	return v
+}
+
+// alias is the alias that a name is of, empty if it is a service's.
+func (m *Match) alias() string {
+	if m.Service == nil {
+		return ""
+	}
+	return m.Service.views.alias
 }
 
 // label is that of the endpoint that a match of an instance's name is about.

@@ -30,6 +30,8 @@ type Instance struct {
 	// asksFrom are addresses by which it asks besides those on its networks.
 	asksFrom []netip.Addr
 	resource *registry.InstanceResource
+	// aliases are further names, by which most instances aren't found.
+	aliases []registry.Alias
 
 	revision int64
 	started  int64
@@ -133,6 +135,9 @@ func newInstance(r *registry.Instance, value []byte, revision int64) *Instance {
 		guest:    r.NetworkOf != "",
 		asksFrom: r.AsksFrom,
 	}
+	for _, a := range r.Aliases {
+		i.aliases = append(i.aliases, registry.Alias{Name: interned(a.Name), Port: a.Port})
+	}
 	if !r.Started.IsZero() {
 		i.started = r.Started.UnixNano()
 	}
@@ -169,7 +174,8 @@ func interned(s string) string { return unique.Make(s).Value() }
 
 // looksLike reports whether DNS shows the same of both, wherever it is asked.
 func (i *Instance) looksLike(o *Instance) bool {
-	if i.hidden != o.hidden || i.id != o.id || i.name != o.name || i.serving != o.serving || !sameResource(i.resource, o.resource) || i.since() != o.since() {
+	if i.hidden != o.hidden || i.id != o.id || i.name != o.name || i.serving != o.serving || !sameResource(i.resource, o.resource) || i.since() != o.since() ||
+		!slices.Equal(i.aliases, o.aliases) {
 		return false
 	}
 	if !i.serving {
@@ -187,7 +193,7 @@ func (i *Instance) clone() *Instance {
 		id: i.id, name: i.name, node: i.node, value: i.value, ports: i.ports, bindings: i.bindings, networks: i.networks,
 		resource: i.resource, revision: i.revision, started: i.started, namespaceSince: i.namespaceSince,
 		priority: i.priority, weight: i.weight, answers: i.answers, status: i.status, health: i.health, mode: i.mode,
-		draining: i.draining, serving: i.serving, hidden: i.hidden, drained: i.drained, guest: i.guest, asksFrom: i.asksFrom,
+		draining: i.draining, serving: i.serving, hidden: i.hidden, drained: i.drained, guest: i.guest, asksFrom: i.asksFrom, aliases: i.aliases,
 		preservedUntil: i.preservedUntil, seen: i.seen,
 	}
 }

@@ -28,6 +28,8 @@ type Snapshot struct {
 	seen      pairs[string, struct{}]
 	seenNames pairs[string, []seenApp]
 	clashes   []Clash
+	// aliasClashes are the aliases that lead nowhere.
+	aliasClashes []AliasClash
 	// displaced are the apps whose own name another app holds, and which.
 	displaced map[string]string
 	serial    int64
@@ -53,6 +55,8 @@ type App struct {
 	services  pairs[string, string]
 	resources pairs[string, *Resource]
 	databases pairs[string, *Resource]
+	// aliases are the names by which instances are found as well; see [Service.IsAlias].
+	aliases pairs[string, *Service]
 }
 
 // named is the app's name, empty if there is none.
@@ -218,6 +222,9 @@ func (s *Snapshot) lookupIn(a *App, name string, c *Client) Match {
 	}
 	if last == labelResource {
 		return s.lookupResource(&a.resources, rest, c)
+	}
+	if alias, ok := a.aliases.get(last); ok && a.owns(last) == "" {
+		return alias.value.lookup(s.rules, rest, c)
 	}
 	return Match{}
 }

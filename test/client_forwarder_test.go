@@ -23,7 +23,7 @@ func runContext() context.Context { return context.Background() }
 
 // forwarder runs a resolver that sends a rack's names to its DNS server, and
 // returns its address.
-func forwarder(t *testing.T, tool, zone, server string) string {
+func forwarder(t *testing.T, tool, zone, server string, options ...string) string {
 	t.Helper()
 	needTool(t, tool)
 	at := etcdtest.FreeAddr(t)
@@ -38,7 +38,7 @@ func forwarder(t *testing.T, tool, zone, server string) string {
 			"--listen-address=" + listen.Addr().String(), fmt.Sprintf("--port=%d", listen.Port()),
 			fmt.Sprintf("--server=/%s/%s#%d", strings.TrimSuffix(zone, "."), upstream.Addr(), upstream.Port())}
 	}
-	p := launchCommand(t, exec.Command(tool, args...))
+	p := launchCommand(t, exec.Command(tool, append(args, options...)...))
 	answering(t, p, at, zone)
 	return at
 }
@@ -102,6 +102,50 @@ func TestForwarders(t *testing.T) {
 	}
 	instances[0].kill()
 	eventually(t, "the server has forgotten the killed one", func() error { return servedBy(r.dns, name, atHost(name, instances[1:]...)) })
+}
+
+// TestForwarderTellsClients has a dnsmasq on the host in front: whom it asks for is
+// not who it is. Without a word of them its clients are strangers, who are told what
+// is published, which is nothing here; by add-subnet the host's own are told the
+// container's address.
+func TestForwarderTellsClients(t *testing.T) {
+	t.Parallel()
+	b, app := newBridge(t), unique("orders")
+	r := startRack(t, b)
+	name := r.service("web", app)
+	c := start(t, spec{app: app, service: "web", network: b})
+	eventually(t, "the host itself, by the rack's own server", func() error { return resolvesTo(r.dns, name, c.address().String()) })
+	behind := func(forwarders string) string {
+		at := etcdtest.FreeAddr(t)
+		host, port, err := net.SplitHostPort(at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := launch(t, "dns", "-conf", corefile(t, fmt.Sprintf("%s:%s {\n bind %s\n errors\n rack {\n etcd %s\n node %s\n %s\n }\n}\n",
+			strings.TrimSuffix(r.zone, "."), port, host, r.etcd, r.node, forwarders)))
+		ready(t, p, at, r.zone)
+		return at
+	}
+	for _, tc := range []struct{ name, forwarders, option, want string }{
+		{"taken for the host", "", "--cache-size=0", c.address().String()},
+		{"a forwarder", "forwarders 127.0.0.0/8", "--cache-size=0", ""},
+		{"a forwarder that tells", "forwarders 127.0.0.0/8", "--add-subnet=32,128", c.address().String()},
+		{"a forwarder that tells a part", "forwarders 127.0.0.0/8", "--add-subnet=8,56", ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			at := forwarder(t, "dnsmasq", r.zone, behind(tc.forwarders), tc.option)
+			if tc.want != "" {
+				if err := resolvesTo(at, name, tc.want); err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			if m, err := ask(at, "udp", name, dns.TypeA); err != nil || m.Rcode != dns.RcodeSuccess || len(m.Answer) > 0 {
+				t.Errorf("A: %v %v, want NODATA: it isn't published", m, err)
+			}
+		})
+	}
 }
 
 // signedRack runs a DNS server that signs a rack's zone, and returns where it

@@ -13,6 +13,7 @@ import (
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/google/go-cmp/cmp"
+	"github.com/miekg/dns"
 
 	"github.com/rackdns/rackdns/internal/registry/etcdtest"
 )
@@ -126,6 +127,47 @@ func TestLibcResolvers(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestLibcWithoutTheRack has the DNS server up while the registry is away, so that it
+// answers SERVFAIL for all that could be the rack's. What `rackdns up` sets, which is
+// no search list, leaves the names of the world alone; one with the rack's zone does
+// not, with musl.
+func TestLibcWithoutTheRack(t *testing.T) {
+	t.Parallel()
+	b, app := newBridge(t), unique("orders")
+	startRack(t, nil, "--host-address", b.gateway.String())
+	zone := unique("away") + ".convox"
+	at := fmt.Sprintf("%s:53", b.gateway)
+	demand(t, etcdtest.Listenable(at) == nil, "can't listen on %s: run the tests as root", at)
+	hosts := filepath.Join(t.TempDir(), "hosts")
+	if err := os.WriteFile(hosts, []byte("192.0.2.7 example.com\n192.0.2.8 a.b.example.com\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := launch(t, "dns", "-conf", corefile(t, fmt.Sprintf(
+		".:53 {\n bind %s\n errors\n rack %s {\n etcd http://%s\n }\n shortname @rack\n hosts %s {\n fallthrough\n }\n}\n", b.gateway, zone, etcdtest.FreeAddr(t), hosts)))
+	eventually(t, "the names of the world", func() error {
+		if !p.running() {
+			t.Fatalf("the DNS server ended: %v", p.cmd.ProcessState)
+		}
+		return resolvesTo(at, "example.com.", "192.0.2.7")
+	})
+	if m, err := ask(at, "udp", "web."+app+"."+zone+".", dns.TypeA); err != nil || m.Rcode != dns.RcodeServerFailure {
+		t.Fatalf("the rack's names: %v %v, want SERVFAIL", m, err)
+	}
+	want := map[string]string{"example.com": "192.0.2.7", "a.b.example.com": "192.0.2.8"}
+	for _, l := range libcs {
+		t.Run(l.name, func(t *testing.T) {
+			t.Parallel()
+			if diff := cmp.Diff(want, lookups(t, l, b, app, []string{"."}, nil, want)); diff != "" {
+				t.Errorf("addresses (-want +got):\n%s", diff)
+			}
+			got := lookups(t, l, b, app, []string{app + "." + zone, zone}, []string{"ndots:2"}, want)
+			if l.name == "musl" && got["example.com"] == want["example.com"] {
+				t.Error("musl finds example.com with a search list, too: this test shows nothing")
+			}
+		})
 	}
 }
 

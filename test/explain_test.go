@@ -9,6 +9,7 @@ import (
 
 	"github.com/rackdns/rackdns/internal/agent"
 	"github.com/rackdns/rackdns/internal/registry"
+	"github.com/rackdns/rackdns/internal/registry/etcdtest"
 )
 
 // clash gives a container names by two sources, of which one counts.
@@ -92,6 +93,23 @@ func TestExplain(t *testing.T) {
 		return nil
 	})
 	hasLine(t, run(t, "explain", c.name), "not registered", "exited")
+}
+
+// What an operator has said of the node counts before all that the container is.
+func TestExplainOnADrainedNode(t *testing.T) {
+	t.Parallel()
+	etcd := etcdtest.Start(t, 1, nil).Endpoints()[0]
+	b, app := newBridge(t), unique("shop")
+	c := start(t, spec{app: app, service: "web", network: b, expose: []string{"3000/tcp"}})
+	explain := func() string {
+		return run(t, "explain", c.name, "--host-address", hosted, "--node", "node-1", "--rack", "acme", "--etcd", etcd)
+	}
+	hasLine(t, explain(), "registered as web."+app, "in DNS")
+	run(t, "node", "drain", "node-1", "--absent", "--why", "new kernel", "--rack", "acme", "--etcd", etcd)
+	text := explain()
+	hasLine(t, text, "but not in DNS: its node node-1 is drained by", ": new kernel (rackdns node drain node-1 --undo)")
+	run(t, "node", "drain", "node-1", "--undo", "--rack", "acme", "--etcd", etcd)
+	hasLine(t, explain(), "registered as web."+app, "in DNS")
 }
 
 func TestExplainRefusal(t *testing.T) {

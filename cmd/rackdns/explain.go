@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -13,7 +15,7 @@ import (
 func explainCommand() *cobra.Command {
 	var (
 		node nodeFlags
-		rack string
+		reg  registryFlags
 		out  output
 	)
 	cmd := &cobra.Command{
@@ -21,7 +23,8 @@ func explainCommand() *cobra.Command {
 		Short: "Say why a container is or isn't in DNS",
 		Long: `Say what is published for a container of this host's Docker Engine and why, or
 why nothing is, down to the label that decided it. The container is given by its
-name or ID.`,
+name or ID. Whether the node is drained is asked of the registry; if one is named
+by --etcd and can't be read, that is said on standard error.`,
 		Example: `  rackdns explain shop-web-1
   rackdns explain 3485248b1d18 -o json`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -35,6 +38,11 @@ name or ID.`,
 			if err != nil {
 				return err
 			}
+			rack := ""
+			if cmd.Flags().Changed("rack") {
+				// Else the one that the container says.
+				rack = reg.Rack
+			}
 			if rack != "" {
 				if err := registry.CheckLabel("--rack", rack); err != nil {
 					return usageError{err}
@@ -47,6 +55,13 @@ name or ID.`,
 			if err != nil {
 				return err
 			}
+			if x.Instance != nil {
+				if err := onNode(cmd.Context(), &reg, &x); err != nil && len(reg.Endpoints) > 0 {
+					if _, err := fmt.Fprintf(cmd.ErrOrStderr(), "whether node %s is drained is not known: %s\n", x.Instance.Node, terminal.Line(err.Error())); err != nil {
+						return err
+					}
+				}
+			}
 			if out.json {
 				return printJSON(cmd.OutOrStdout(), x)
 			}
@@ -55,7 +70,26 @@ name or ID.`,
 		},
 	}
 	node.add(cmd.Flags(), "address of the Docker Engine (default as for the docker command)")
-	cmd.Flags().StringVar(&rack, "rack", "", "rack of the agent that is to register it (default the one that the container says)")
+	reg.add(cmd.Flags())
 	out.add(cmd.Flags())
 	return cmd
+}
+
+// drainPatience bounds the look into the registry: the rest needs none.
+const drainPatience = time.Second
+
+// onNode takes in what an operator has said of the container's node.
+func onNode(ctx context.Context, reg *registryFlags, x *agent.Explanation) error {
+	client, err := reg.open()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = client.Close() }()
+	ctx, cancel := context.WithTimeout(ctx, drainPatience)
+	defer cancel()
+	d, err := client.Drained(ctx, x.Instance.Node)
+	if err == nil {
+		x.On(d)
+	}
+	return err
 }

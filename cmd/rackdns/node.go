@@ -1,14 +1,18 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"os/user"
 	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/rackdns/rackdns/internal/registry"
+	"github.com/rackdns/rackdns/internal/terminal"
 )
 
 func nodeCommand() *cobra.Command {
@@ -31,7 +35,7 @@ func nodeListCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "ls",
-		Short: "List the Docker hosts of the rack that have an agent",
+		Short: "List the Docker hosts of the rack that have an agent, or are drained",
 		Example: `  rackdns node ls
   rackdns node ls -o json`,
 		Args: noArgs,
@@ -51,21 +55,39 @@ func nodeListCommand() *cobra.Command {
 			var t table
 			t.add("NODE", "ADDRESS", "VERSION", "INSTANCES", "STATUS", "STARTED")
 			for _, n := range nodes {
-				status, started := "running", ""
-				if n.Draining {
-					status = "draining"
-				}
+				started := ""
 				if !n.Started.IsZero() {
 					started = n.Started.UTC().Format(time.RFC3339)
 				}
-				t.add(n.Node.Node, first(n.Addresses), orDash(n.Version), strconv.FormatInt(n.Instances, 10), status, started)
+				t.add(n.Node.Node, first(n.Addresses), orDash(n.Version), strconv.FormatInt(n.Instances, 10), nodeStatus(&n), orDash(started))
 			}
-			return t.print(cmd.OutOrStdout(), "")
+			if err := t.print(cmd.OutOrStdout(), ""); err != nil {
+				return err
+			}
+			for _, n := range nodes {
+				if n.Drained != nil {
+					if _, err := fmt.Fprintf(cmd.ErrOrStderr(), "%s is %s\n", n.Node.Node, terminal.Line(n.Drained.String())); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
 		},
 	}
 	reg.add(cmd.Flags())
 	out.add(cmd.Flags())
 	return cmd
+}
+
+// nodeStatus is one word for how the node is.
+func nodeStatus(n *registry.NodeState) string {
+	switch {
+	case n.Absent:
+		return "drained, absent"
+	case n.Draining:
+		return "drained"
+	}
+	return "running"
 }
 
 func first(addresses []netip.Addr) string {
@@ -77,36 +99,66 @@ func first(addresses []netip.Addr) string {
 
 func nodeDrainCommand() *cobra.Command {
 	var (
-		reg  registryFlags
-		undo bool
+		reg          registryFlags
+		undo, absent bool
+		why          string
 	)
 	cmd := &cobra.Command{
 		Use:   "drain NODE",
 		Short: "Remove all of a node's names at once, and keep them out",
-		Long: `Remove all of a node's names at once. Its agent registers nothing from then on,
-until that is taken back with --undo; its containers run on.`,
-		Example: `  rackdns node drain node-1
+		Long: `Remove all of a node's names at once, and keep them out until that is taken back
+with --undo: over restarts of its agent and of the host, and whatever its agent
+does. Its containers run on. Who drained it, when and why, is shown by
+'rackdns node ls' and 'rackdns resolve'.`,
+		Example: `  rackdns node drain node-1 --why 'new kernel'
   rackdns node drain node-1 --undo`,
 		Args: oneWord("node"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := registry.CheckNode(args[0]); err != nil {
-				return usageError{err}
+			switch {
+			case registry.CheckNode(args[0]) != nil:
+				return usageError{registry.CheckNode(args[0])}
+			case undo && (absent || why != ""):
+				return usagef("--undo takes neither --why nor --absent")
+			case len(why) > maxWhy:
+				return usagef("--why: over %d characters", maxWhy)
 			}
 			client, err := reg.open()
 			if err != nil {
 				return err
 			}
 			defer func() { _ = client.Close() }()
-			what := "Draining"
-			if undo {
-				what = "Undraining"
+			what, do := "Draining", func() error {
+				word := registry.Drained{Node: args[0], By: whoami(), At: time.Now().UTC().Truncate(time.Second), Why: why}
+				err := client.DrainNode(cmd.Context(), word, absent)
+				if errors.Is(err, registry.ErrNoSuchNode) {
+					err = fmt.Errorf("%w: it has no agent now; --absent drains it all the same", err)
+				}
+				return err
 			}
-			return report(cmd.OutOrStdout(), fmt.Sprintf("%s %s", what, args[0]), func() (string, error) {
-				return "", client.DrainNode(cmd.Context(), args[0], !undo)
-			})
+			if undo {
+				what, do = "Undraining", func() error { return client.UndrainNode(cmd.Context(), args[0]) }
+			}
+			return report(cmd.OutOrStdout(), fmt.Sprintf("%s %s", what, args[0]), func() (string, error) { return "", do() })
 		},
 	}
 	reg.add(cmd.Flags())
 	cmd.Flags().BoolVar(&undo, "undo", false, "let the node register its containers again")
+	cmd.Flags().BoolVar(&absent, "absent", false, "also if no agent of that name is there now, such as while its host is down")
+	cmd.Flags().StringVar(&why, "why", "", "the reason, for those who wonder")
 	return cmd
+}
+
+// maxWhy is the longest reason, in octets.
+const maxWhy = 200
+
+// whoami is who runs this program, and where, as far as the host tells.
+func whoami() string {
+	name := "uid " + strconv.Itoa(os.Getuid())
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	if host, err := os.Hostname(); err == nil {
+		name += "@" + host
+	}
+	return name
 }

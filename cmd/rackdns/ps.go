@@ -25,7 +25,7 @@ func psCommand() *cobra.Command {
 
 HOST and PORTS say where an instance can be dialled from anywhere, as
 published:container; a port that isn't published has no line there, nor has an
-instance that doesn't serve. STATUS says why it doesn't. What a certain asker is
+instance that doesn't serve. SERVICE has its aliases, too. STATUS says why it doesn't. What a certain asker is
 told is said by rackdns resolve.
 
 The JSON is that of Convox's API, /apps/<app>/processes.`,
@@ -73,7 +73,7 @@ func printProcesses(w io.Writer, all []convox.Process, withApp bool, now time.Ti
 	}
 	row("APP", "ID", "SERVICE", "STATUS", "RELEASE", "STARTED", "NODE", "HOST", "PORTS")
 	for _, p := range all {
-		row(p.App, p.ID, p.Name, p.Status, p.Release, age(p.Started, now), p.Instance, p.Host, strings.Join(p.Ports, " "))
+		row(p.App, p.ID, strings.Join(append([]string{p.Name}, p.Aliases...), ","), p.Status, p.Release, age(p.Started, now), p.Instance, p.Host, strings.Join(p.Ports, " "))
 	}
 	return t.print(w, "")
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/rackdns/rackdns/internal/registry"
 	"github.com/rackdns/rackdns/internal/resolve"
 	"github.com/rackdns/rackdns/internal/terminal"
+	"github.com/rackdns/rackdns/plugin/rack"
 	"github.com/rackdns/rackdns/plugin/shortname"
 )
 
@@ -28,6 +29,7 @@ type resolver struct {
 	from, node, docker string
 	address            choice
 	routable           []string
+	forwarders         []string
 	// anyNode says that no node was given.
 	anyNode bool
 }
@@ -76,6 +78,7 @@ they are in the Corefile.`,
 	cmd.Flags().StringVar(&r.docker, "docker", "", "address of the Docker Engine that knows the container's name (default as for the docker command)")
 	cmd.Flags().Var(&r.address, "address", "endpoints that the server hands out")
 	cmd.Flags().StringSliceVar(&r.routable, "routable", nil, "networks that everybody can reach, by name or ID")
+	cmd.Flags().StringSliceVar(&r.forwarders, "forwarders", nil, "networks of DNS servers that ask on behalf of others, as in the Corefile")
 	out.add(cmd.Flags())
 	return cmd
 }
@@ -119,7 +122,11 @@ func (r *resolver) run(ctx context.Context, name string) (resolve.Result, error)
 
 // rackAt returns the rack as the server of a node sees it.
 func (r *resolver) rackAt(ctx context.Context, node, zone string) (resolve.Rack, error) {
-	o := index.Options{Node: node, Address: r.address.value, Routable: r.routable}
+	forwarders, err := rack.ParseForwarders(r.forwarders)
+	if err != nil {
+		return resolve.Rack{}, usagef("--forwarders: %v", err)
+	}
+	o := index.Options{Forwarders: forwarders, Node: node, Address: r.address.value, Routable: r.routable}
 	if o.Address == addressAuto {
 		o.Address = registry.AddressAuto
 	}
@@ -152,7 +159,11 @@ func (r *resolver) remark(name string) string {
 }
 
 func printResult(w io.Writer, res *resolve.Result, remark string) error {
-	if _, err := fmt.Fprintf(w, "%s, asked %s\n", terminal.Text(res.Name), terminal.Text(res.Asker.String())); err != nil {
+	alias := ""
+	if len(res.AliasOf) > 0 {
+		alias = ", an alias of " + strings.Join(res.AliasOf, " and ")
+	}
+	if _, err := fmt.Fprintf(w, "%s%s, asked %s\n", terminal.Text(res.Name), alias, terminal.Text(res.Asker.String())); err != nil {
 		return err
 	}
 	var t table

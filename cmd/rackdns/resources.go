@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -160,14 +159,7 @@ func status(r *index.Resource) string {
 	if slices.ContainsFunc(instances, (*index.Instance).Serving) {
 		return running
 	}
-	i := instances[0]
-	if i.Draining() {
-		return "draining"
-	}
-	if i.Status() != registry.StatusRunning {
-		return i.Status()
-	}
-	return cmp.Or(i.Health(), i.Status())
+	return instances[0].State()
 }
 
 // list returns the resources by name.

@@ -22,6 +22,7 @@ import (
 	"github.com/rackdns/rackdns/internal/connlimit"
 	"github.com/rackdns/rackdns/internal/dnsserve"
 	"github.com/rackdns/rackdns/internal/registry"
+	"github.com/rackdns/rackdns/plugin/rack"
 	"github.com/rackdns/rackdns/plugin/recursion"
 )
 
@@ -79,7 +80,7 @@ func (s *standalone) corefile(etcd, node string) string {
 		fmt.Fprintf(&b, ".:%s {\n  bind %s\n  %s\n  errors\n", port, hosts, dnsserve.Directive)
 		// No reply over UDP is larger than any path takes (DNS flag day 2020).
 		b.WriteString("  bufsize 1232\n")
-		fmt.Fprintf(&b, "  rack %s {\n    etcd %s\n    node %s\n    state %q\n    preserve %s\n%s  }\n  shortname @rack {\n", s.zone(), etcd, node, s.absState(), s.preserve, s.credentials())
+		fmt.Fprintf(&b, "  rack %s {\n    etcd %s\n    node %s\n    state %q\n    preserve %s\n%s%s  }\n  shortname @rack {\n", s.zone(), etcd, node, s.absState(), s.preserve, s.credentials(), s.forwardersProperty())
 		for _, ns := range s.namespaces {
 			fmt.Fprintf(&b, "    namespaces %s\n", ns)
 		}
@@ -108,6 +109,14 @@ func (s *standalone) credentials() string {
 		return ""
 	}
 	return fmt.Sprintf("    credentials %q %q\n", s.etcd.user, s.etcd.passwordFile)
+}
+
+// forwardersProperty is the property of the rack plugin, empty without any.
+func (s *standalone) forwardersProperty() string {
+	if len(s.forwarders) == 0 {
+		return ""
+	}
+	return "    forwarders " + strings.Join(s.forwarders, " ") + "\n"
 }
 
 // forward returns the part of the configuration that looks up other names: for
@@ -145,6 +154,14 @@ func (s *standalone) checkNamespaces() error {
 	}
 	slices.Sort(s.namespaces)
 	s.namespaces = slices.Compact(s.namespaces)
+	return nil
+}
+
+// checkForwarders finds what is wrong with --forwarders.
+func (s *standalone) checkForwarders() error {
+	if _, err := rack.ParseForwarders(s.forwarders); err != nil {
+		return usagef("--forwarders: %v", err)
+	}
 	return nil
 }
 

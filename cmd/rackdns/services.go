@@ -56,7 +56,10 @@ any of it lives; what the others claim in vain is said on standard error.`,
 			if err := printServices(cmd.OutOrStdout(), all, len(args) == 0); err != nil {
 				return err
 			}
-			return printClashes(cmd.ErrOrStderr(), s.Clashes(), apps)
+			if err := printClashes(cmd.ErrOrStderr(), s.Clashes(), apps); err != nil {
+				return err
+			}
+			return printAliasClashes(cmd.ErrOrStderr(), s.AliasClashes(), apps)
 		},
 	}
 	cmd.ValidArgsFunction = completeApps(&reg.registryFlags, 1)
@@ -100,6 +103,20 @@ func printClashes(w io.Writer, all []index.Clash, apps []*index.App) error {
 			continue
 		}
 		_, err := fmt.Fprintf(w, "namespace %s: app %s holds it, claimed in vain by %s: give them another one\n", c.Namespace, c.Winner, strings.Join(c.Apps, ", "))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// printAliasClashes says which aliases in one of these apps lead nowhere.
+func printAliasClashes(w io.Writer, all []index.AliasClash, apps []*index.App) error {
+	for _, c := range all {
+		if !slices.ContainsFunc(apps, func(a *index.App) bool { return a.Name == c.App }) {
+			continue
+		}
+		_, err := fmt.Fprintf(w, "alias %s of app %s: a %s has that name, it is in vain for %s: give one of them another one\n", c.Name, c.App, c.Owner, strings.Join(c.Instances, ", "))
 		if err != nil {
 			return err
 		}

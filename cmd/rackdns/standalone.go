@@ -35,6 +35,8 @@ type standalone struct {
 	dns          []string
 	// namespaces are apps whose short names the world knows too.
 	namespaces []string
+	// forwarders are networks of DNS servers that ask on behalf of others.
+	forwarders []string
 	// recursion says for whom names outside of the rack are looked up.
 	recursion []string
 	// upstreams are the DNS servers that they are looked up at.
@@ -72,6 +74,7 @@ func standaloneCommand() *cobra.Command {
 	f.StringVar(&s.rack, "rack", "local", "name of the rack")
 	f.StringVar(&s.suffix, "suffix", "convox", "domain of the rack: its zone is <rack>.<suffix>")
 	f.StringSliceVar(&s.dns, "dns", []string{"127.0.0.1:1053"}, "where to answer DNS queries, ADDRESS:PORT, HOST:PORT or :PORT; can be there several times")
+	f.StringSliceVar(&s.forwarders, "forwarders", nil, "networks of DNS servers that ask on behalf of others, such as 127.0.0.1 or 10.0.0.0/8: strangers, unless they tell the client's subnet (RFC 7871)")
 	f.StringSliceVar(&s.namespaces, "namespaces", nil, "namespaces with short names though the world knows them too, such as shop or dev; can be there several times")
 	f.StringSliceVar(&s.recursion, "allow-recursion", []string{recursion.LocalNets}, "for whom names outside of the rack are looked up: \""+recursion.LocalNets+"\" (this host's networks and Docker's), networks, \""+recursion.Any+"\" or \""+recursion.None+"\"; can be there several times")
 	s.etcd.add(f)
@@ -110,6 +113,9 @@ func (s *standalone) agentConfig(ctx context.Context) (agent.Config, error) {
 	}
 	s.dns = listen
 	if err := s.checkNamespaces(); err != nil {
+		return agent.Config{}, err
+	}
+	if err := s.checkForwarders(); err != nil {
 		return agent.Config{}, err
 	}
 	if err := recursion.CheckClients(s.recursion); err != nil {

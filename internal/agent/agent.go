@@ -104,9 +104,13 @@ type Agent struct {
 	ready   chan struct{}
 	waiting chan struct{}
 	// newPublisher is what tests replace.
-	newPublisher func(registry.Node) publisher
+	newPublisher func(registry.Node) (publisher, seenSink)
 	// keep keeps what the registry holds of the node; nil without a registry.
 	keep func(ctx context.Context)
+
+	// before returns what the registry has of the node's instances; nil without a
+	// registry.
+	before func(ctx context.Context) ([]*registry.Instance, error)
 
 	// Set once the engine is known, before anything else runs.
 	engineID  string
@@ -139,14 +143,18 @@ func New(cfg Config) (*Agent, error) {
 	a.cfg.Rack = cfg.Registry.Layout().Rack()
 	ours := a.inherits(a.boot, booted())
 	a.keep = func(ctx context.Context) { cfg.Registry.KeepNode(ctx, a.cfg.Node, ours, a.log) }
-	a.newPublisher = func(n registry.Node) publisher {
-		return registry.NewPublisher(cfg.Registry, registry.PublisherConfig{
+	a.before = func(ctx context.Context) ([]*registry.Instance, error) {
+		return cfg.Registry.InstancesOf(ctx, a.cfg.Node)
+	}
+	a.newPublisher = func(n registry.Node) (publisher, seenSink) {
+		pub := registry.NewPublisher(cfg.Registry, registry.PublisherConfig{
 			Node:     n,
 			Alone:    cfg.Alone,
 			TTL:      cfg.TTL,
 			Logger:   a.log,
 			OnCommit: a.committed,
 		})
+		return pub, registry.NewSeenKeeper(cfg.Registry, n.Node, pub.Inherit, a.log)
 	}
 	return a, nil
 }
@@ -261,11 +269,12 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err != nil || ctx.Err() != nil {
 		return err
 	}
-	pub := a.newPublisher(node)
+	pub, seen := a.newPublisher(node)
 	a.node.sink, a.node.last = pub, node
 	a.tracker = newTracker(a.queue, pub, a.log, a.cfg.DrainGrace)
-	a.tracker.ready = a.ready
+	a.tracker.ready, a.tracker.seen = a.ready, seen
 	a.tracker.networked = a.node.refreshSoon
+	a.recall(ctx)
 	a.inspector = newInspector(a.engine, a.cfg.ImageLabels, a.cfg.OnlyLabelled)
 	if a.runtimes, err = newRuntimeWatch(); err != nil {
 		a.log.Debug("kills are known when the engine tells of them, and not before", "error", err)
@@ -273,6 +282,16 @@ func (a *Agent) Run(ctx context.Context) error {
 
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return pub.Run(gctx) })
+	if seen != nil {
+		g.Go(func() error {
+			select {
+			case <-a.ready:
+				seen.Run(gctx)
+			case <-gctx.Done():
+			}
+			return nil
+		})
+	}
 	g.Go(func() error { a.follow(gctx); return nil })
 	g.Go(func() error { a.work(gctx); return nil })
 	g.Go(func() error { a.listen(gctx); return nil })
@@ -294,6 +313,25 @@ func (a *Agent) Run(ctx context.Context) error {
 	return nil
 }
 
+// recallWithin bounds the look at what the agent before this one has registered.
+const recallWithin = time.Second
+
+// recall takes over which containers were about to end when the agent before this
+// one did: the engine may have forgotten that it sent them their stop signal.
+func (a *Agent) recall(ctx context.Context) {
+	if a.before == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, recallWithin)
+	defer cancel()
+	all, err := a.before(ctx)
+	if err != nil {
+		// Whoever writes to the registry says so.
+		a.log.Debug("it is not known which containers were about to end before the agent started, but by the engine's events", "error", err)
+	}
+	a.tracker.recall(all)
+}
+
 // meet waits for the engine and returns what the registry should know of the
 // node.
 func (a *Agent) meet(ctx context.Context) (registry.Node, error) {
@@ -306,7 +344,7 @@ func (a *Agent) meet(ctx context.Context) (registry.Node, error) {
 			a.down.Over("the Docker Engine is there")
 			a.lost.Over("this host has an address for others", "address", a.HostAddress())
 			return node, nil
-		case errors.As(err, &wrong):
+		case errors.As(err, &wrong), errors.Is(err, dockerclient.ErrPodman):
 			return node, err
 		case ctx.Err() != nil:
 			return node, nil
@@ -328,6 +366,9 @@ func (a *Agent) introduce(ctx context.Context) (registry.Node, error) {
 	if err != nil {
 		return registry.Node{}, err
 	}
+	if err := checkEngine(ctx, e); err != nil {
+		return registry.Node{}, err
+	}
 	info, err := a.info(ctx, e)
 	if err != nil {
 		return registry.Node{}, err
@@ -343,6 +384,13 @@ func (a *Agent) introduce(ctx context.Context) (registry.Node, error) {
 		Version: a.cfg.Version,
 		Started: a.started,
 	}), nil
+}
+
+// checkEngine refuses engines that an agent can't rely on.
+func checkEngine(ctx context.Context, e engine) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return dockerclient.CheckEngine(ctx, e)
 }
 
 func (a *Agent) info(ctx context.Context, e engine) (system.Info, error) {

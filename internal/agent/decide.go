@@ -106,7 +106,11 @@ type decision struct {
 	// the container as one that asks. It is nil if it can't ask anybody.
 	hidden  *registry.Instance
 	refusal *Refusal
+	// notOurs says that another rack's agent registers the container, or none.
+	notOurs bool
 	choices []Choice
+	// given is what the service's name was made of.
+	given   string
 	notes   []string
 	unnoted int
 }
@@ -161,6 +165,7 @@ func decideInstance(f *facts, h home) *decision {
 	if !d.reach(i) {
 		return d
 	}
+	i.Aliases = d.aliases(i)
 	d.health(i)
 	i.Weight = d.number("rackdns.weight", registry.DefaultWeight, registry.MinWeight, registry.MaxWeight)
 	i.Priority = d.number("rackdns.priority", 0, 0, 65535)

@@ -40,7 +40,8 @@ func TestDecide(t *testing.T) {
 			Bindings: []registry.Binding{{IP: testHost, Port: 47889}}}},
 		Networks: []registry.Network{{ID: "5f1c7d2e8a90", Name: "bridge", Scope: "local", IPv4: f.attachments[0].ipv4}},
 		Weight:   10, Priority: 20, Answers: 3, Address: registry.AddressContainer,
-		Tags: map[string]string{"az": "a", "canary": "", "x": "y=z"},
+		Tags:    map[string]string{"az": "a", "canary": "", "x": "y=z"},
+		Aliases: []registry.Alias{{Name: "web-1"}},
 	}
 	if diff := cmp.Diff(want, d.instance, cmpAddr); diff != "" {
 		t.Errorf("instance (-want +got):\n%s", diff)
@@ -218,6 +219,7 @@ what was decided, and by what
   app            shop    label com.docker.compose.project, before no label=default
   service        front   label rackdns.service, before label com.docker.compose.service=web, the container's name=web-1
   network        bridge  the container's network mode
+  alias          web-1   the container's name
 
 where it is reached
   network bridge      172.17.0.2       from the same network on this node

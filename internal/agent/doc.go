@@ -74,7 +74,20 @@
 // source that decided the app or from a higher one: convox.namespace belongs
 // to convox.app and means nothing for an app that rackdns.app put in its place.
 // An empty value counts as absent. Underscores become dashes, capitals small
-// letters; what is then not a DNS label refuses the container.
+// letters; what is then not a DNS label refuses the container. Dots become dashes
+// in names that Swarm, Compose or the engine have (sources 4 to 6), since those
+// weren't given as names in DNS. Where several names become one, such as a_b and
+// a.b, the log says so once.
+//
+// # Aliases
+//
+// Within its app a container is found by further names, with all its ports:
+// those of rackdns.aliases=a,b; its own, if somebody chose it (container_name,
+// docker run --name), rather than Compose, Swarm, rackdns up or the engine; and
+// its aliases on networks, without those that are the same for every container.
+// SERVICE_<port>_NAME, on a container with several ports, is an alias for that
+// port alone. A service or a resource of the app that has such a name keeps it;
+// the log says so once.
 //
 // # What comes from the image
 //
@@ -129,6 +142,7 @@
 // A bad value of these costs nothing but itself: the default counts, and the
 // log and `rackdns explain` say so.
 //
+//	rackdns.aliases=<name>,...      further names in its app
 //	rackdns.port.<n>[/udp]=<name>   lists a port and names it
 //	rackdns.port.<n>[/udp]=ignore   leaves it out
 //	rackdns.network=<name>          only this network is registered; a Compose
@@ -170,10 +184,14 @@
 //
 // # Draining
 //
-// A container that still runs at the end of its stop timeout and a grace of
-// two seconds has survived its stop signal, and serves again. The engine
-// tells nobody of a timeout given with `docker stop --time`: a container that
-// takes longer than its own should be created with --stop-timeout.
+// A container that was sent its stop signal is out until it ends, however long
+// that takes: the engine tells nobody of a timeout given with `docker stop
+// --time`. It serves again only on proof that it survived. That is, at the end of
+// its own stop timeout and a grace of two seconds, that its first process neither
+// catches nor blocks the signal, by /proc/<pid>/status (fate.go): it ignores it,
+// or does nothing about it, which is the same for the first process of a PID
+// namespace. Where this host's /proc doesn't show that, since the engine is on
+// another host or hides it, the container is out until it is started anew.
 //
 // # The node's address
 //
@@ -197,6 +215,16 @@
 // (keep.go), if that was this node's by its address and its boot ID, and writes
 // nothing until the engine says who it is. Should that be another one, the names
 // end with their lease, and the agent has to wait for that.
+//
+// # Other engines
+//
+// Podman answers at Docker's API and is refused: its events tell of no end of a
+// container under the name that Docker has for it, its ID is another one at each
+// call, by which a node tells its own keys from another's, and its processes are
+// in cgroups of another name.
+//
+// A port that a Swarm service publishes by the routing mesh is in no container's
+// inspect, and so isn't told as published; one that is published in mode host is.
 //
 // # What is not registered
 //

@@ -37,6 +37,7 @@ func eventFilters() filters.Args {
 // this host's.
 type kill struct {
 	at, here time.Time
+	number   int
 	// early says that it is a hint: see foretold.go.
 	early bool
 }
@@ -67,6 +68,7 @@ func (t *tracker) event(m events.Message) {
 	case events.ActionDestroy:
 		t.drop(id)
 		delete(t.told, id)
+		t.vanished(id)
 		t.markJoiners(id, at, hot)
 	case events.ActionKill:
 		t.killed(id, m.Actor.Attributes["signal"], at)
@@ -141,7 +143,7 @@ func (t *tracker) killed(id, signal string, at time.Time) {
 		e.kills = map[int]kill{}
 	}
 	now := time.Now()
-	k := kill{at: at, here: now}
+	k := kill{at: at, here: now, number: n}
 	if was := at.Add(-t.skew); was.Before(now) {
 		k.here = was
 	}
@@ -149,9 +151,39 @@ func (t *tracker) killed(id, signal string, at time.Time) {
 		e.kills[n] = k
 	}
 	e.hint.confirm(n, at)
+	if e.facts != nil && n == e.facts.stopSignal && at.After(e.facts.started) {
+		t.askFate(id, e)
+	}
 	if e.instance != nil && t.draining(id, e, now) {
 		t.drain(e, at)
 	}
+}
+
+// recall takes in what the registry had of the node when the agent started.
+func (t *tracker) recall(all []*registry.Instance) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.recalled = map[string]*registry.Instance{}
+	for _, i := range all {
+		if i.Draining {
+			t.recalled[i.ID] = i
+		}
+	}
+}
+
+// remember has a container that was draining when the agent started be one that
+// was sent its stop signal, if it is the same run and nobody knows better.
+func (t *tracker) remember(e *entry, f *facts) {
+	was := t.recalled[shortID(f.id)]
+	delete(t.recalled, shortID(f.id))
+	if was == nil || !was.Started.Equal(f.started) || len(e.kills) > 0 {
+		return
+	}
+	at := was.Observed
+	if !at.After(f.started) {
+		at = f.started.Add(1)
+	}
+	e.kills = map[int]kill{f.stopSignal: {at: at, here: at.Add(-t.skew), number: f.stopSignal}}
 }
 
 // drain publishes that nobody should be sent to the container any more.
@@ -164,7 +196,7 @@ func (t *tracker) drain(e *entry, at time.Time) {
 
 // draining decides whether the container is dead or about to die. In the
 // latter case it has it looked at again when it should be dead: if it isn't
-// then, it survived.
+// then, it must prove that it survived.
 func (t *tracker) draining(id string, e *entry, now time.Time) bool {
 	if e.over() {
 		return true
@@ -185,14 +217,14 @@ func (t *tracker) draining(id string, e *entry, now time.Time) bool {
 	if last.at.IsZero() {
 		return false
 	}
+	if !e.fateRun.Equal(e.facts.started) {
+		t.askFate(id, e)
+	}
 	if left := last.here.Add(e.facts.stopTimeout + t.grace).Sub(now); left > 0 {
 		t.queue.addAfter(id, hot, left)
 		return true
 	}
-	e.survived = last.at
-	t.log.Warn("container outlived its stop signal: it serves again", "container", shortID(id),
-		"name", registry.Quote(e.facts.name), "after", e.facts.stopTimeout+t.grace)
-	return false
+	return !t.outlives(id, e, last)
 }
 
 // stopping returns the last signal that was to end the container's present

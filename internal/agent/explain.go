@@ -13,7 +13,10 @@ import (
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/events"
 	"github.com/docker/docker/api/types/filters"
+	"golang.org/x/sys/unix"
 
+	"github.com/rackdns/rackdns/internal/index"
+	"github.com/rackdns/rackdns/internal/reach"
 	"github.com/rackdns/rackdns/internal/registry"
 )
 
@@ -31,12 +34,18 @@ type Explanation struct {
 	// Serving says whether DNS hands it out, NotServing why it doesn't.
 	Serving    bool   `json:"serving"`
 	NotServing string `json:"not_serving,omitempty"`
+	// Drained says that the node is, by an operator's word, which counts before
+	// all else; nil if it isn't, or if nobody looked. [Explain] doesn't.
+	Drained *registry.Drained `json:"drained,omitempty"`
 	// AsksAs is the app as whose container it asks, where it is not registered
 	// and is known all the same when it asks.
 	AsksAs string `json:"asks_as,omitempty"`
 	// Choices are the decisions, Remarks what didn't count.
 	Choices []Choice `json:"choices,omitempty"`
 	Remarks []string `json:"remarks,omitempty"`
+
+	// node is the container's, as DNS servers know it.
+	node *reach.Node
 }
 
 // Explain says what becomes of a container, given by its name or ID.
@@ -50,11 +59,19 @@ func Explain(ctx context.Context, cfg Config, nameOrID string) (Explanation, err
 	if err != nil {
 		return Explanation{}, err
 	}
-	if err := a.settleDown(ctx, e, ""); err != nil {
+	if err := checkEngine(ctx, e); err != nil {
+		return Explanation{}, err
+	}
+	info, err := a.info(ctx, e)
+	if err != nil {
+		return Explanation{}, err
+	}
+	if err := a.settleDown(ctx, e, info.ServerVersion); err != nil {
 		return Explanation{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
+	node := a.describe(registry.Node{Node: cfg.Node})
 	f, err := newInspector(e, cfg.ImageLabels, cfg.OnlyLabelled).inspect(ctx, nameOrID)
 	switch {
 	case cerrdefs.IsNotFound(err):
@@ -69,11 +86,13 @@ func Explain(ctx context.Context, cfg Config, nameOrID string) (Explanation, err
 			d.note("the engine doesn't tell which signals it got, so it may be draining: %s", err)
 		}
 	}
-	return d.explain(), nil
+	x := d.explain()
+	x.node = index.NodeFacts(&node)
+	return x, nil
 }
 
-// stopped reports whether a container was sent its stop signal so short a time
-// ago that it may be about to end.
+// stopped reports whether a container was sent a signal that it is to end of, and
+// has not proven to survive it, as [tracker.draining] does.
 func stopped(ctx context.Context, e engine, f *facts, grace time.Duration) (bool, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -94,13 +113,14 @@ func stopped(ctx context.Context, e engine, f *facts, grace time.Duration) (bool
 	seen := entry{facts: f, kills: map[int]kill{}}
 	draining := func() bool {
 		last := seen.stopping()
-		return !last.at.IsZero() && now.Sub(last.at) < f.stopTimeout+grace
+		return !last.at.IsZero() && (now.Sub(last.at) < f.stopTimeout+grace || last.number == int(unix.SIGKILL) ||
+			fateOf(f, f.stopSignal) != surviving)
 	}
 	for {
 		select {
 		case m := <-messages:
 			if n, ok := parseSignal(m.Actor.Attributes["signal"]); ok {
-				seen.kills[n] = kill{at: eventTime(m)}
+				seen.kills[n] = kill{at: eventTime(m), number: n}
 			}
 		case <-timeout.C:
 			return draining(), nil
@@ -143,11 +163,18 @@ func notServing(i *registry.Instance) string {
 	case i.Status != registry.StatusRunning:
 		return "it is " + i.Status
 	case i.Draining:
-		return "it was sent its stop signal and is about to end"
+		return "it was sent its stop signal, and has not proven to survive that"
 	case i.Health == registry.HealthStarting:
 		return "its health check has not succeeded yet"
 	}
 	return "its health check says " + i.Health
+}
+
+// On takes in an operator's word on the node, nil if there is none.
+func (x *Explanation) On(d *registry.Drained) {
+	if x.Drained = d; d != nil && x.Instance != nil {
+		x.Serving, x.NotServing = false, fmt.Sprintf("its node %s is %s (rackdns node drain %[1]s --undo)", d.Node, d)
+	}
 }
 
 // String returns the explanation for people.
@@ -181,7 +208,7 @@ func (x Explanation) String() string {
 		_ = w.Flush()
 	}
 	if i != nil {
-		writeEndpoints(&b, i)
+		writeEndpoints(&b, i, x.node)
 	}
 	if len(x.Remarks) > 0 {
 		b.WriteString("\nwhat doesn't count\n")
@@ -192,7 +219,7 @@ func (x Explanation) String() string {
 	return b.String()
 }
 
-func writeEndpoints(b *strings.Builder, i *registry.Instance) {
+func writeEndpoints(b *strings.Builder, i *registry.Instance, node *reach.Node) {
 	b.WriteString("\nwhere it is reached\n")
 	w := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
 	for _, n := range i.Networks {
@@ -215,11 +242,33 @@ func writeEndpoints(b *strings.Builder, i *registry.Instance) {
 			fmt.Fprintf(w, "%s\tnot published\tonly by those who reach the container itself\n", name)
 		}
 		for _, bind := range p.Bindings {
-			fmt.Fprintf(w, "%s\t%s\tfrom anywhere\n", name, netip.AddrPortFrom(bind.IP, bind.Port))
+			fmt.Fprintf(w, "%s\t%s\t%s\n", name, netip.AddrPortFrom(bind.IP, bind.Port), reachedFrom(i, &p, bind, node))
 		}
 	}
 	if len(i.Ports) == 0 {
 		fmt.Fprintln(w, "  no port\t\tA and AAAA only, no SRV: EXPOSE one, or label it rackdns.port.<n>")
 	}
 	_ = w.Flush()
+}
+
+// reachedFrom says who is told where a port is published, by the rules by which
+// DNS tells it.
+func reachedFrom(i *registry.Instance, p *registry.Port, b registry.Binding, node *reach.Node) string {
+	at := reach.Instance{
+		Node: node, Limit: reach.HostOnly,
+		Ports: []reach.Port{{Number: p.Container, Protocol: p.Protocol, Published: []netip.AddrPort{netip.AddrPortFrom(b.IP, b.Port)}}},
+	}
+	for _, n := range i.Networks {
+		at.Attachments = append(at.Attachments, reach.Attachment{Network: n.ID, Local: n.Scope == registry.ScopeLocal, V4: n.IPv4, V6: n.IPv6})
+	}
+	told := func(c *reach.Client) bool { return reach.Evaluate(c, &at, &reach.Options{})[0].Reached() }
+	switch {
+	case told(&reach.Client{}):
+		return "from anywhere"
+	case told(&reach.Client{Kind: reach.Container, Node: node}):
+		return "from this host and its containers"
+	case told(&reach.Client{Kind: reach.Self, Node: node}):
+		return "from this host"
+	}
+	return "from nowhere: without docker-proxy (userland-proxy: false) the engine leads nobody there"
 }

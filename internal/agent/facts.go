@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -89,6 +90,9 @@ type attachment struct {
 	scope      string
 	ipv4, ipv6 netip.Addr
 	priority   int
+	// aliases are the names that it has on the network, as far as somebody has
+	// given them.
+	aliases []string
 }
 
 // shortID is what `docker ps` shows, and the ID of an instance.
@@ -184,6 +188,8 @@ func (f *facts) readNetworks(networks map[string]*network.EndpointSettings) {
 			continue
 		}
 		a := attachment{name: name, id: e.NetworkID, priority: e.GwPriority}
+		// Engines before 25 list the container's short ID among them.
+		a.aliases = slices.DeleteFunc(slices.Clone(e.Aliases), func(s string) bool { return s == "" || s == shortID(f.id) })
 		// Absent addresses are empty strings, which parse to invalid ones.
 		a.ipv4, _ = netip.ParseAddr(e.IPAddress)
 		a.ipv6, _ = netip.ParseAddr(e.GlobalIPv6Address)

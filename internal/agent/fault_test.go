@@ -336,7 +336,7 @@ func (taken) Run(context.Context) error {
 func TestNameTaken(t *testing.T) {
 	r := docker(t)
 	a, rec := r.unstarted(t, nil)
-	a.newPublisher = func(registry.Node) publisher { return taken{rec} }
+	a.newPublisher = func(registry.Node) (publisher, seenSink) { return taken{rec}, nil }
 	var want *registry.TakenError
 	if err := a.Run(t.Context()); !errors.As(err, &want) {
 		t.Errorf("Run = %v, want that the name is taken", err)

@@ -77,9 +77,13 @@ func (t *tracker) foretold(id, signal string, at time.Time) {
 		return
 	}
 	now := time.Now()
-	h.number, h.kill, h.until = n, kill{at: at, here: now, early: true}, time.Time{}
+	h.number, h.kill, h.until = n, kill{at: at, here: now, number: n, early: true}, time.Time{}
 	if at.Before(now) {
 		h.here = at
+	}
+	if e.facts != nil && n == e.facts.stopSignal {
+		// The signal hasn't come yet: this is the best time.
+		t.askFate(id, e)
 	}
 	if was := e.instance; was != nil && t.draining(id, e, now) {
 		t.drain(e, at)

@@ -402,7 +402,7 @@ func (r *rig) unstarted(t *testing.T, change func(*Config)) (*Agent, *recorder) 
 		t.Fatalf("new agent: %v", err)
 	}
 	rec := newRecorder()
-	a.newPublisher = func(registry.Node) publisher { return rec }
+	a.newPublisher = func(registry.Node) (publisher, seenSink) { return rec, nil }
 	return a, rec
 }
 

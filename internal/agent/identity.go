@@ -51,6 +51,7 @@ func (d *decision) identify(i *registry.Instance) bool {
 	if i.Service, ok = d.name("service", service, registry.CheckLabel); !ok {
 		return false
 	}
+	d.given = app[0].value + "/" + service[0].value
 	if len(namespace) == 0 {
 		i.Namespace = i.App
 		return true
@@ -163,7 +164,7 @@ func (d *decision) candidates(all []candidate) []candidate {
 // that would put the container under a name that nobody asked for.
 func (d *decision) name(field string, cs []candidate, check func(what, s string) error) (string, bool) {
 	c := cs[0]
-	name := toLabel(c.value)
+	name := c.label()
 	overruled := make([]string, 0, len(cs)-1)
 	for _, o := range cs[1:] {
 		overruled = append(overruled, o.source+"="+printable(o.value))
@@ -174,6 +175,16 @@ func (d *decision) name(field string, cs []candidate, check func(what, s string)
 	}
 	d.choose(field, name, c.source, overruled...)
 	return name, true
+}
+
+// label makes a DNS label of the name. A dot in a name that was given for another
+// purpose than this one is part of it, as in a container's called web.v1; in a
+// label of ours it would be two.
+func (c candidate) label() string {
+	if c.rank >= fromSwarm {
+		return toLabel(strings.ReplaceAll(c.value, ".", "-"))
+	}
+	return toLabel(c.value)
 }
 
 // toLabel makes of a name what a DNS label may contain, as far as that is

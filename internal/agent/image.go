@@ -107,7 +107,7 @@ func isReadHere(key string) bool {
 
 // ownLabels are the labels of ours, by what follows "rackdns.", up to a dot.
 var ownLabels = []string{
-	"rack", "app", "service", "namespace", "ignore", "network", "address", "weight", "priority", "answers", "health", "links", "resource", "port", "tags",
+	"rack", "app", "service", "namespace", "aliases", "ignore", "network", "address", "weight", "priority", "answers", "health", "links", "resource", "port", "tags",
 }
 
 // fromImages reports whether a label or variable counts by default if it is the

@@ -14,6 +14,7 @@ import (
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/system"
 
+	"github.com/rackdns/rackdns/internal/dockerclient"
 	"github.com/rackdns/rackdns/internal/registry"
 )
 
@@ -28,6 +29,7 @@ type looker interface {
 type engine interface {
 	looker
 	Info(ctx context.Context) (system.Info, error)
+	dockerclient.Versioner
 	Events(ctx context.Context, o events.ListOptions) (<-chan events.Message, <-chan error)
 	ContainerList(ctx context.Context, o container.ListOptions) ([]container.Summary, error)
 	NetworkList(ctx context.Context, o network.ListOptions) ([]network.Summary, error)

@@ -223,7 +223,7 @@ func TestSignalsThatKillAndThatDoNot(t *testing.T) {
 	// SIGHUP reloads many programs. SIGUSR1 is this one's stop signal.
 	timeout := 1
 	id := r.run(t, spec{name: "hup", Config: container.Config{StopSignal: "SIGUSR1"}})
-	survivor := r.run(t, spec{name: "stubborn", Config: container.Config{Cmd: []string{"stubborn"}, StopTimeout: &timeout}})
+	survivor := r.run(t, spec{name: "stubborn", Config: container.Config{Cmd: []string{"deaf", "15", "1"}, StopTimeout: &timeout}})
 	waitFor(t, rec, id, "start", serving)
 	waitFor(t, rec, survivor, "start", serving)
 	r.kill(t, id, "SIGHUP")
@@ -415,7 +415,7 @@ func TestExplainOnEngine(t *testing.T) {
 		t.Errorf("after SIGHUP: %v: %s", err, x)
 	}
 	r.kill(t, id, "SIGTERM")
-	if x, err = Explain(t.Context(), cfg, id); err != nil || x.Serving || !strings.Contains(x.String(), "about to end") {
+	if x, err = Explain(t.Context(), cfg, id); err != nil || x.Serving || !strings.Contains(x.String(), "sent its stop signal") {
 		t.Errorf("after SIGTERM: %v: %s", err, x)
 	}
 	r.kill(t, id, "SIGKILL")

@@ -89,8 +89,11 @@ func (d *decision) networks() []registry.Network {
 	if owner != f {
 		why = sharedNetwork(owner)
 	}
+	if slices.ContainsFunc(owner.attachments, attachment.isMesh) {
+		d.note("network ingress: its service publishes ports by Swarm's routing mesh, which is in no container's inspect, so that they aren't told; publish them with mode=host")
+	}
 	attached := slices.DeleteFunc(slices.Clone(owner.attachments), func(a attachment) bool {
-		return a.name == "ingress" && a.scope == "swarm" || !usable(a.ipv4).IsValid() && !usable(a.ipv6).IsValid()
+		return a.isMesh() || !usable(a.ipv4).IsValid() && !usable(a.ipv6).IsValid()
 	})
 	if want := f.labels["rackdns.network"]; want != "" {
 		attached = slices.DeleteFunc(attached, func(a attachment) bool { return !d.named(a, want) })
@@ -150,6 +153,10 @@ func (d *decision) named(a attachment, want string) bool {
 	}
 	return false
 }
+
+// isMesh reports whether it is Swarm's network of the routing mesh, by which nobody
+// else reaches a container, and on which are those whose service publishes a port so.
+func (a attachment) isMesh() bool { return a.name == "ingress" && a.scope == "swarm" }
 
 // is reports whether s is the network's name or its ID, cut or not.
 func (a attachment) is(s string) bool {

@@ -72,6 +72,8 @@ func TestNetworks(t *testing.T) {
 		ports   []string
 		refused Reason
 		says    string
+		// noted is a part of the remarks.
+		noted string
 	}{
 		{name: "one", nets: []attachment{att("bridge", 0, "172.17.0.2")}, want: []string{"bridge 172.17.0.2"}},
 		{name: "both families", nets: []attachment{att("bridge", 0, "172.17.0.2", "fd01::2")}, want: []string{"bridge 172.17.0.2 fd01::2"}},
@@ -92,7 +94,7 @@ func TestNetworks(t *testing.T) {
 			refused: ReasonNoNetwork, says: "only on a"},
 		{name: "labelled, not on it, published", nets: []attachment{att("a", 0, "10.1.0.1")}, labels: labels{"rackdns.network": "b"},
 			change: func(f *facts) { f.published = map[portKey][]hostPort{{80, "tcp"}: hostPorts("0.0.0.0:8080")} }, want: []string{}},
-		{name: "ingress is left out", nets: []attachment{overlay, att("a", 0, "10.1.0.1")}, want: []string{"a 10.1.0.1"}},
+		{name: "ingress is left out", nets: []attachment{overlay, att("a", 0, "10.1.0.1")}, want: []string{"a 10.1.0.1"}, noted: "routing mesh"},
 		{name: "link-local addresses are left out", nets: []attachment{att("a", 0, "169.254.0.3"), att("b", 0, "10.2.0.1", "fe80::3")}, want: []string{"b 10.2.0.1"}},
 		{name: "none", mode: modeNone, refused: ReasonNoNetwork, says: "network mode is none"},
 		{name: "disconnected from all", mode: "a", refused: ReasonNoNetwork, says: "on no network"},
@@ -128,6 +130,9 @@ func TestNetworks(t *testing.T) {
 			}
 			if d.refusal != nil {
 				t.Fatalf("refused: %+v", d.refusal)
+			}
+			if notes := strings.Join(d.remarks(), "\n"); !strings.Contains(notes, tt.noted) {
+				t.Errorf("remarks %q, want %q", notes, tt.noted)
 			}
 			if diff := cmp.Diff(tt.want, networkLines(d.instance)); diff != "" {
 				t.Errorf("networks (-want +got):\n%s", diff)

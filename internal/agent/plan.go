@@ -41,6 +41,9 @@ func Plan(ctx context.Context, cfg Config) (*Draft, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkEngine(ctx, e); err != nil {
+		return nil, err
+	}
 	if err := a.settleDown(ctx, e, ""); err != nil {
 		return nil, err
 	}

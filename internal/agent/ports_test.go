@@ -111,6 +111,9 @@ func TestPorts(t *testing.T) {
 		// modes
 		{name: "host", mode: modeHost, exposed: []portKey{{8080, "tcp"}}, labels: labels{"rackdns.port.53/udp": "dns"},
 			want: []string{"53/udp dns 10.0.2.10:53", "8080/tcp 10.0.2.10:8080"}},
+		{name: "host, of both families", mode: modeHost, exposed: []portKey{{8080, "tcp"}},
+			home: home{node: "node-1", addr: testHost, other: netip.MustParseAddr("fd00::2")},
+			want: []string{"8080/tcp 10.0.2.10:8080 [fd00::2]:8080"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

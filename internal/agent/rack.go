@@ -13,6 +13,10 @@ func (a *Agent) judge(f *facts) *decision {
 	if d.refusal == nil {
 		d.admit(a.cfg.Rack, a.cfg.OnlyLabelled)
 	}
+	// Also of one that doesn't run.
+	own := &decision{facts: f, home: a.home()}
+	own.admit(a.cfg.Rack, a.cfg.OnlyLabelled)
+	d.notOurs = own.refusal != nil
 	if d.instance == nil && d.hidden == nil && f.running() {
 		d.hidden = asClient(f, a.home())
 	}

@@ -11,14 +11,16 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/events"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/rackdns/rackdns/internal/registry"
 )
 
 const (
 	// overlap is how far back events are asked for on connecting. An engine
 	// answers before it has subscribed, so that a few seconds are needed; what
 	// goes beyond tells which containers were sent their stop signal before
-	// this agent was there, and does no harm.
-	overlap = time.Minute
+	// this agent was there, and does no harm: engines keep their last 256.
+	overlap = time.Hour
 	// callTimeout bounds every call to the engine but inspects and the stream.
 	callTimeout = 30 * time.Second
 )
@@ -147,15 +149,21 @@ func (a *Agent) list(ctx context.Context, e engine) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	a.refreshRuntimes()
-	summaries, err := e.ContainerList(ctx, container.ListOptions{})
+	summaries, err := e.ContainerList(ctx, container.ListOptions{All: true})
 	if err != nil {
 		return fmt.Errorf("list containers: %w", err)
 	}
-	ids := make([]string, 0, len(summaries))
+	ids, stopped := make([]string, 0, len(summaries)), []string{}
 	for _, s := range summaries {
-		ids = append(ids, s.ID)
+		switch s.State {
+		case registry.StatusRunning, registry.StatusPaused, "restarting":
+			ids = append(ids, s.ID)
+		default:
+			stopped = append(stopped, s.ID)
+		}
 	}
 	a.tracker.listed(ids, at)
+	a.tracker.listedStopped(stopped, at)
 	return nil
 }
 

@@ -37,7 +37,10 @@ type tracker struct {
 	// confirm is how long the engine may take to tell of a kill that was heard
 	// of.
 	confirm time.Duration
-	// watching waits for the goroutines that wait for the ends of processes.
+	// fateOf says what a signal does to a container.
+	fateOf func(f *facts, signal int) fate
+	// watching waits for the goroutines that look at processes, or wait for
+	// their ends.
 	watching sync.WaitGroup
 
 	mu sync.Mutex
@@ -50,8 +53,16 @@ type tracker struct {
 	// told is what the log was last told of a container, so that it is told
 	// once.
 	told map[string]string
+	// folded are the names that became one.
+	folded folded
 	// kept are instances that the publisher was asked to leave as they are.
 	kept map[string]bool
+	// recalled are instances that were draining when the agent started, by ID.
+	recalled map[string]*registry.Instance
+	// existing are the containers that there are, running or not, and seen is
+	// told of them; nil if nobody is.
+	existing map[string]existing
+	seen     seenSink
 	// pending are the containers of the current list that nobody looked at
 	// yet; nil if there is no current list.
 	pending map[string]bool
@@ -75,6 +86,14 @@ type entry struct {
 	hint  hint
 	// survived is the time of a signal that the container outlived.
 	survived time.Time
+	// fate is what the stop signal does to the run that began at fateRun.
+	fate    fate
+	fateRun time.Time
+	// asking says that somebody is finding that out.
+	asking bool
+	// lingering is that the container runs though it was sent that signal long
+	// ago; nil if it never did.
+	lingering *lasting.Trouble
 	// init is the process of the container's run, nil if it isn't watched.
 	init *initProcess
 	// ended is the start of a run whose process is known to have ended.
@@ -97,11 +116,14 @@ func newTracker(q *queue, sink publisher, log *slog.Logger, grace time.Duration)
 		log:     log,
 		grace:   grace,
 		confirm: confirmWithin,
+		fateOf:  fateOf,
 		entries: map[string]*entry{},
 		joiners: map[string]map[string]bool{},
 		told:    map[string]string{},
+		folded:  newFolded(),
 		ready:   make(chan struct{}),
 
+		existing:  map[string]existing{},
 		networked: func() {},
 	}
 }
@@ -200,6 +222,7 @@ func (t *tracker) gone(id string, e *entry) {
 	if t.entries[id] == e {
 		t.drop(id)
 		delete(t.told, id)
+		t.vanished(id)
 	}
 	t.settle(id)
 }
@@ -242,17 +265,22 @@ func (t *tracker) apply(id string, e *entry, d *decision, observed time.Time) {
 	if e.silent != nil {
 		e.silent.Over("a container can be inspected again", "container", shortID(id))
 	}
+	t.exists(id, d)
 	if !d.facts.running() {
 		t.drop(id)
 		return
 	}
 	t.join(id, d.facts.joins)
+	if e.facts == nil {
+		t.remember(e, d.facts)
+	}
 	e.facts = d.facts
 	if e.init != nil && !e.init.runs(e.facts) {
 		t.unwatch(e)
 	}
 	t.refuse(e, d.refusal)
 	t.tell(id, d)
+	t.tellFolded(id, d)
 	if d.instance == nil {
 		t.unwatch(e)
 		if d.hidden == nil {
@@ -265,6 +293,9 @@ func (t *tracker) apply(id string, e *entry, d *decision, observed time.Time) {
 	now := time.Now()
 	e.hint.hearOut(now.Sub(e.asked), t.confirm, now)
 	d.instance.Draining = t.draining(id, e, now)
+	if !d.instance.Draining && e.lingering != nil {
+		e.lingering.Over("container is told of again", "container", shortID(id))
+	}
 	if observed.IsZero() {
 		observed = time.Now()
 	}
@@ -326,6 +357,7 @@ func (t *tracker) drop(id string) {
 	t.unpublish(id, e)
 	t.refuse(e, nil)
 	t.join(id, "")
+	t.folded.forget(id)
 	delete(t.entries, id)
 	seenContainers.Dec()
 }

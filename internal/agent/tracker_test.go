@@ -256,8 +256,11 @@ func TestKillBeforeTheAgent(t *testing.T) {
 	b.want("draining")
 
 	b = newBench(t)
+	b.fates(surviving)
 	b.on("start", -60)
 	b.on("kill", -30, "signal", "15")
+	b.look()(started(-60), nil)
+	b.asked()
 	b.look()(started(-60), nil)
 	b.want("serving")
 

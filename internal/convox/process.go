@@ -28,6 +28,8 @@ type Process struct {
 	Memory   int    `json:"memory"`
 	// Name is the service's.
 	Name string `json:"name"`
+	// Aliases are its other names. Convox has none.
+	Aliases []string `json:"-"`
 	// Ports are "HOST:CONTAINER", and never null. They are those at which the
 	// instance can be dialled at Host now, whoever asks: an instance that
 	// doesn't serve has none, nor has one of weight 0 while others of its
@@ -66,7 +68,14 @@ func Processes(s *index.Snapshot, app *index.App, f Filter) []Process {
 }
 
 func process(v *index.Service, i *index.Instance) Process {
+	var aliases []string
+	for _, a := range i.Aliases() {
+		if !slices.Contains(aliases, a.Name) {
+			aliases = append(aliases, a.Name)
+		}
+	}
 	return Process{
+		Aliases:  aliases,
 		App:      i.App(),
 		Command:  i.Command(),
 		Host:     host(i),

@@ -53,9 +53,11 @@ func (s *spec) hash() string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// ndots makes web.shop a name to be searched for, and web.shop.acme.convox one
-// that is asked as it is first.
-const ndots = "ndots:2"
+// noSearch has every name asked as it is. The server completes short names, by
+// who asks. A search list can't: each name of the world would be asked below the
+// rack's zone as well, and musl gives up at the first candidate that exists
+// without an address, or that the server fails to answer.
+var noSearch = []string{"."}
 
 // config returns what the engine is to make of it: a container on trial, which
 // is not restarted.
@@ -71,9 +73,6 @@ func (s *spec) config(network, apiVersion string) (*container.Config, *container
 		PortBindings: nat.PortMap{},
 		DNS:          s.DNS,
 		DNSSearch:    s.Search,
-	}
-	if len(s.DNS) > 0 {
-		h.DNSOptions = []string{ndots}
 	}
 	for _, p := range s.Ports {
 		c.ExposedPorts[nat.Port(p)] = struct{}{}

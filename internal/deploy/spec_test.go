@@ -72,7 +72,7 @@ func TestConfig(t *testing.T) {
 	wantHost := &container.HostConfig{
 		NetworkMode:  "rackdns-acme",
 		PortBindings: nat.PortMap{"3000/tcp": {{HostIP: "0.0.0.0"}}},
-		DNS:          []string{"172.17.0.1"}, DNSSearch: []string{"acme.convox"}, DNSOptions: []string{"ndots:2"},
+		DNS:          []string{"172.17.0.1"}, DNSSearch: []string{"acme.convox"},
 		Mounts: []mount.Mount{
 			{Type: mount.TypeVolume, Source: "v", Target: "/data"},
 			{Type: mount.TypeVolume, Source: "p", Target: "/.rackdns", ReadOnly: true},

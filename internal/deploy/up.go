@@ -127,6 +127,9 @@ func (s *site) locked(ctx context.Context, cfg Config, work func(context.Context
 	if _, err := s.Ping(ctx); err != nil {
 		return wrap(interrupted(ctx, err), "reach the Docker Engine")
 	}
+	if err := dockerclient.CheckEngine(ctx, s.Client); err != nil {
+		return err
+	}
 	held, lock, err := r.Lock(ctx, "up/"+s.app, func() {
 		_, _ = fmt.Fprintf(cfg.Out, "waiting for another up or down of app %s\n", s.app)
 	})
@@ -187,7 +190,7 @@ func (u *up) prepare(ctx context.Context) error {
 			c.spec.DNS = append(c.spec.DNS, ip.String())
 		}
 		if len(servers) > 0 {
-			c.spec.Search = []string{u.app + "." + u.zone(), u.zone()}
+			c.spec.Search = slices.Clone(noSearch)
 		}
 	}
 	for _, c := range u.components {

@@ -55,8 +55,8 @@ func registeredBy(s *index.Snapshot, rack, engine string) (*registry.Node, error
 		if n.Engine != engine {
 			continue
 		}
-		if n.Draining {
-			return nil, fmt.Errorf("node %s is being drained: its agent registers nothing", n.Node)
+		if d := s.Drained(n.Node); d != nil {
+			return nil, fmt.Errorf("node %s is %s: its agent registers nothing until 'rackdns node drain %[1]s --undo'", n.Node, d)
 		}
 		return n, nil
 	}
@@ -141,8 +141,8 @@ func (u *up) notServing(ctx context.Context, c *component, made *existing) error
 		return fmt.Errorf("container %s: no agent has registered it within %s: does that of node %s still run?", made.name, u.cfg.Timeout, u.node)
 	}
 	u.showLog(ctx, c, made)
-	why := "it is " + i.Status()
-	if i.Health() != "" {
+	why := "it is " + i.State()
+	if i.Health() != "" && i.State() == i.Health() {
 		why = "its health check says " + i.Health()
 		if said := u.lastCheck(ctx, made); said != "" {
 			why += ": " + said

@@ -24,8 +24,14 @@ type builder struct {
 	rack      pairs[string, *Resource]
 	addresses pairs[netip.Addr, *place]
 	nodes     map[string]*registry.Node
+	// drained are the nodes that are, by name. Like nodes it is replaced when it
+	// changes, since snapshots share it.
+	drained   map[string]*registry.Drained
+	seen      pairs[string, struct{}]
+	seenNames pairs[string, []seenApp]
 	namespaces
 	supplies
+	aliasing
 	changes
 	loss preservation
 
@@ -77,6 +83,7 @@ func newBuilder(o Options, preserve time.Duration, layout registry.Layout, log *
 		nodes:      map[string]*registry.Node{},
 		namespaces: newNamespaces(),
 		supplies:   newSupplies(),
+		aliasing:   newAliasing(),
 		changes:    newChanges(),
 		instances:  instances{},
 		records:    map[string]*record{},
@@ -92,6 +99,7 @@ func newBuilder(o Options, preserve time.Duration, layout registry.Layout, log *
 func (b *builder) snapshot() *Snapshot {
 	b.settleResources()
 	b.settleNames()
+	b.settleAliases()
 	b.commit(b.offset + b.revision)
 	s := &Snapshot{
 		rules:     b.rules,
@@ -100,7 +108,13 @@ func (b *builder) snapshot() *Snapshot {
 		rack:      b.rack,
 		addresses: b.addresses,
 		nodes:     b.nodes,
+		drained:   b.drained,
+		seen:      b.seen,
+		seenNames: b.seenNames,
 		clashes:   b.clashList(),
+
+		aliasClashes: b.aliasClashList(),
+
 		displaced: b.displaced,
 		serial:    b.offset + b.serial,
 		revision:  b.revision,
@@ -136,6 +150,7 @@ func (b *builder) swap(k registry.Key, old, is *Instance, revision int64) {
 		b.shows(revision)
 	}
 	if is != nil {
+		is.drained = b.drained[k.Owner] != nil
 		b.add(is)
 	}
 	if old != nil {
@@ -161,6 +176,7 @@ func (b *builder) add(i *Instance) {
 	v := b.service(i.Service(), i.App())
 	at, _ := slices.BinarySearchFunc(v.instances, i, byID)
 	v.instances = slices.Insert(v.instances, at, i)
+	b.addAliases(i)
 	b.claimInstance(i, 1)
 	b.supply(i, true)
 }
@@ -179,6 +195,7 @@ func (b *builder) remove(i *Instance) {
 	if at := slices.Index(v.instances, i); at >= 0 {
 		v.instances = slices.Delete(v.instances, at, at+1)
 	}
+	b.removeAliases(i)
 	b.claimInstance(i, -1)
 	b.supply(i, false)
 	b.prune(v)
@@ -220,6 +237,7 @@ func (b *builder) service(service, app string) *Service {
 	switch {
 	case !ok:
 		v = newService(b.owner, service, app)
+		b.doubt(app, v.service)
 		a := b.app(app)
 		a.services.set(b.owner, pair[string, string]{v.service, v.name})
 	case v.owner == b.owner:
@@ -239,6 +257,7 @@ func (b *builder) prune(v *Service) {
 	}
 	a := b.app(v.App())
 	a.services.delete(b.owner, v.Name())
+	b.doubt(a.Name, v.service)
 	b.services.delete(b.owner, v.name)
 	b.pruneApp(a)
 }
@@ -290,7 +309,7 @@ func (b *builder) setNode(name string, n *registry.Node) {
 		b.loss.gone[name] = b.loss.now()
 	} else {
 		nodes[name] = n
-		b.rules = b.rules.with(name, nodeFacts(n))
+		b.rules = b.rules.with(name, NodeFacts(n))
 	}
 	b.nodes = nodes
 	if n == nil {
@@ -307,12 +326,13 @@ func (b *builder) setNode(name string, n *registry.Node) {
 			continue
 		}
 		b.service(i.Service(), i.App())
+		b.eachAlias(i, func(*Service) {})
 		b.settleSupply(i)
 	}
 }
 
-// nodeFacts are what a node's key says of how its containers are reached.
-func nodeFacts(n *registry.Node) *reach.Node {
+// NodeFacts are what a node's key says of how its containers are reached.
+func NodeFacts(n *registry.Node) *reach.Node {
 	f := &reach.Node{Name: n.Node, Addresses: n.Addresses, Links: n.Links, Unproxied: n.Unproxied}
 	for _, w := range n.Networks {
 		f.Networks = append(f.Networks, reach.Network{

@@ -145,15 +145,6 @@ func (h *history) after(since int64) []change {
 	return h.log[sort.Search(len(h.log), func(n int) bool { return h.log[n].index > since }):]
 }
 
-// covers reports whether a change is about a name.
-func covers(change, name string) bool {
-	if app, ok := strings.CutPrefix(change, anyService+"."); ok {
-		_, last := cutLast(name)
-		return last == app
-	}
-	return change == name
-}
-
 // waiters are those who wait for a change, by name, and for any change by none. A change costs as much as there are
 // waiters for what changed, however many others there are.
 type waiters struct {

@@ -41,8 +41,53 @@ func (c *Client) Kind() reach.Kind { return c.client.Kind }
 // Networks returns the IDs of the networks that the client is known to be on.
 func (c *Client) Networks() []string { return c.client.Networks }
 
-// Asker returns who it is that asks from ip.
+// Asker returns who it is that asks from ip: a stranger, if a forwarder does.
 func (s *Snapshot) Asker(ip netip.Addr) *Client {
+	if s.IsForwarder(ip) {
+		return unknownClient
+	}
+	return s.known(ip)
+}
+
+// IsForwarder reports whether those who ask from ip ask on behalf of others.
+func (s *Snapshot) IsForwarder(ip netip.Addr) bool {
+	ip = ip.Unmap().WithZone("")
+	for _, p := range s.rules.forwarders {
+		if p.Contains(ip) {
+			return true
+		}
+	}
+	return false
+}
+
+// Through returns who asks by way of a forwarder that tells the client's subnet
+// (RFC 7871). A whole address is a client's own; a shorter one tells a network or
+// a link at best, if all of it is there.
+func (s *Snapshot) Through(subnet netip.Prefix) *Client {
+	if subnet.IsValid() && subnet.IsSingleIP() {
+		return s.known(subnet.Addr())
+	}
+	if !subnet.IsValid() || subnet.Addr().IsLoopback() || subnet.Bits() == 0 {
+		return unknownClient
+	}
+	within := func(p netip.Prefix) bool { return p.Bits() <= subnet.Bits() && p.Contains(subnet.Addr()) }
+	here := s.rules.here
+	inside := slices.ContainsFunc(here.Links, within)
+	for n := range here.Networks {
+		inside = inside || slices.ContainsFunc(here.Networks[n].Subnets, within)
+	}
+	c := s.rules.identify(subnet.Masked().Addr())
+	if inside && (c.Kind() == reach.OnNetwork || c.Kind() == reach.OnLink) {
+		return c
+	}
+	return unknownClient
+}
+
+// Self returns the node itself as a client.
+func (s *Snapshot) Self() *Client { return s.known(netip.AddrFrom4([4]byte{127, 0, 0, 1})) }
+
+// known returns who has an address.
+func (s *Snapshot) known(ip netip.Addr) *Client {
 	ip = ip.Unmap().WithZone("")
 	if p, ok := s.addresses.get(ip); ok && !ip.IsLoopback() {
 		if c := s.rules.container(p.value.instances); c != nil {

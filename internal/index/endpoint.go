@@ -88,6 +88,9 @@ type Options struct {
 	Address string
 	// Routable names networks, by name or ID, that everybody can reach.
 	Routable []string
+	// Forwarders are where those ask from who ask on behalf of others. Each is a
+	// stranger, see [Snapshot.Through].
+	Forwarders []netip.Prefix
 }
 
 // rules are what decides about endpoints beside the instances themselves. They
@@ -107,13 +110,15 @@ type rules struct {
 	generation int
 
 	clients *clients
+	// forwarders are those of the options.
+	forwarders []netip.Prefix
 }
 
 func newRules(o Options) *rules {
 	return &rules{
 		options: reach.Options{Routable: o.Routable, Limit: o.Address},
 		node:    o.Node, nodes: map[string]*reach.Node{}, here: &reach.Node{Name: o.Node},
-		clients: &clients{},
+		clients: &clients{}, forwarders: o.Forwarders,
 	}
 }
 
@@ -124,7 +129,7 @@ const mostPlaces = 64
 func (r *rules) with(name string, node *reach.Node) *rules {
 	next := &rules{
 		options: r.options, node: r.node, nodes: maps.Clone(r.nodes), here: r.here,
-		generation: r.generation, clients: r.clients,
+		generation: r.generation, clients: r.clients, forwarders: r.forwarders,
 	}
 	if node == nil {
 		delete(next.nodes, name)
@@ -186,7 +191,7 @@ func (r *rules) evaluate(i *Instance, c *Client) evaluation {
 // endpoints returns the endpoints of an instance for a client, none if it
 // doesn't serve or can't be reached.
 func (r *rules) endpoints(all []Endpoint, i *Instance, c *Client) []Endpoint {
-	if !i.serving {
+	if !i.Serving() {
 		return all
 	}
 	e := r.evaluate(i, c)
@@ -319,7 +324,7 @@ func (c *views) viewFor(r *rules, instances []*Instance, client *Client) *view {
 	}
 	all := make([]Endpoint, 0, len(instances))
 	for _, i := range instances {
-		all = r.endpoints(all, i, client)
+		all = r.endpointsAs(all, i, client, c.alias)
 	}
 	v := newView(client.class, slices.Clip(all))
 	c.remember(v, known)

@@ -116,13 +116,13 @@ func (s *Snapshot) instanceLabel(name string, v *Service) (id, label string) {
 // verdict says of an instance what Lookup does with it.
 func (s *Snapshot) verdict(m *Match, i *Instance, c *Client) Verdict {
 	v := Verdict{Instance: i}
-	if !i.serving {
-		v.Why = "is " + i.stateInWords()
+	if !i.Serving() {
+		v.Why = "is " + s.stateInWords(i)
 		return v
 	}
 	e := s.rules.evaluate(i, c)
 	ports := false
-	for _, x := range s.rules.endpoints(nil, i, c) {
+	for _, x := range s.rules.endpointsAs(nil, i, c, m.alias()) {
 		if m.Kind == AnInstance && x.label != m.label() {
 			continue
 		}
@@ -137,7 +137,7 @@ func (s *Snapshot) verdict(m *Match, i *Instance, c *Client) Verdict {
 	}
 	for n := range e.verdicts {
 		w, p := &e.verdicts[n], &i.ports[n]
-		if !m.Wants(p) {
+		if !m.Wants(p) || !m.Service.has(i, p) {
 			continue
 		}
 		ports = true
@@ -161,6 +161,14 @@ func (s *Snapshot) verdict(m *Match, i *Instance, c *Client) Verdict {
 		v.Why = s.rules.words(i, reach.NotPublished)
 	}
 	return v
+}
+
+// alias is the alias that a name is of, empty if it is a service's.
+func (m *Match) alias() string {
+	if m.Service == nil {
+		return ""
+	}
+	return m.Service.views.alias
 }
 
 // label is that of the endpoint that a match of an instance's name is about.
@@ -200,10 +208,14 @@ func (r *rules) words(i *Instance, why reach.Rule) string {
 		return fmt.Sprintf("is limited to what it publishes (%s), which is nothing", r.limitedBy(i))
 	case reach.LimitedToContainer:
 		return fmt.Sprintf("is limited to its own address (%s) and has none", r.limitedBy(i))
+	case reach.OtherFamily:
+		return "is published at addresses of an IP family that the client's networks don't have"
 	case reach.Confined:
 		return "can't be reached by the client, whose networks are internal and other ones"
 	case reach.Filtered:
 		return "is on another network of the client's node, whose engine lets nothing through between its networks (userland-proxy: false)"
+	case reach.NoIPv6Filter:
+		return "is published by IPv6, where its engine leads nobody without docker-proxy (userland-proxy: false)"
 	case reach.OneWay:
 		return "is published by UDP on another network of the client's node, from where replies come from another address"
 	case reach.ElsewhereOnly:
@@ -235,21 +247,26 @@ func (r *rules) limitedBy(i *Instance) string {
 }
 
 // State is one word for how the instance is: "running" if DNS may hand it out,
-// else Docker's status, "draining", or what the health check says.
+// else Docker's status, "drained" (its node is), "draining", or what the health
+// check says. It is the one notion of that, for all commands.
 func (i *Instance) State() string {
 	switch {
-	case i.serving:
+	case i.Serving():
 		return registry.StatusRunning
 	case i.Status() != registry.StatusRunning:
 		return cmp.Or(i.Status(), "in no known state")
+	case i.drained:
+		return "drained"
 	case i.Draining():
 		return "draining"
 	}
 	return i.Health()
 }
 
-func (i *Instance) stateInWords() string {
+func (s *Snapshot) stateInWords(i *Instance) string {
 	switch state := i.State(); state {
+	case "drained":
+		return fmt.Sprintf("on a node that is %s (rackdns node drain %s --undo)", s.Drained(i.Node()), i.Node())
 	case "draining":
 		return state + ": it was told to stop, or its process has ended"
 	case registry.HealthStarting:

@@ -30,6 +30,8 @@ type Instance struct {
 	// asksFrom are addresses by which it asks besides those on its networks.
 	asksFrom []netip.Addr
 	resource *registry.InstanceResource
+	// aliases are further names, by which most instances aren't found.
+	aliases []registry.Alias
 
 	revision int64
 	started  int64
@@ -45,6 +47,8 @@ type Instance struct {
 	draining       bool
 	serving        bool
 	hidden         bool
+	// drained says that the instance's node is, see [registry.Drained].
+	drained bool
 	// guest says that the network namespace is another container's, which is
 	// who asks from there.
 	guest bool
@@ -131,6 +135,9 @@ func newInstance(r *registry.Instance, value []byte, revision int64) *Instance {
 		guest:    r.NetworkOf != "",
 		asksFrom: r.AsksFrom,
 	}
+	for _, a := range r.Aliases {
+		i.aliases = append(i.aliases, registry.Alias{Name: interned(a.Name), Port: a.Port})
+	}
 	if !r.Started.IsZero() {
 		i.started = r.Started.UnixNano()
 	}
@@ -167,7 +174,8 @@ func interned(s string) string { return unique.Make(s).Value() }
 
 // looksLike reports whether DNS shows the same of both, wherever it is asked.
 func (i *Instance) looksLike(o *Instance) bool {
-	if i.hidden != o.hidden || i.id != o.id || i.name != o.name || i.serving != o.serving || !sameResource(i.resource, o.resource) || i.since() != o.since() {
+	if i.hidden != o.hidden || i.id != o.id || i.name != o.name || i.serving != o.serving || !sameResource(i.resource, o.resource) || i.since() != o.since() ||
+		!slices.Equal(i.aliases, o.aliases) {
 		return false
 	}
 	if !i.serving {
@@ -177,6 +185,17 @@ func (i *Instance) looksLike(o *Instance) bool {
 	return i.node == o.node && i.mode == o.mode && i.weight == o.weight && i.priority == o.priority && i.answers == o.answers &&
 		slices.Equal(i.ports, o.ports) && slices.Equal(i.networks, o.networks) &&
 		slices.EqualFunc(i.bindings, o.bindings, slices.Equal[[]binding])
+}
+
+// clone returns the instance as another one, which the builder may change.
+func (i *Instance) clone() *Instance {
+	return &Instance{
+		id: i.id, name: i.name, node: i.node, value: i.value, ports: i.ports, bindings: i.bindings, networks: i.networks,
+		resource: i.resource, revision: i.revision, started: i.started, namespaceSince: i.namespaceSince,
+		priority: i.priority, weight: i.weight, answers: i.answers, status: i.status, health: i.health, mode: i.mode,
+		draining: i.draining, serving: i.serving, hidden: i.hidden, drained: i.drained, guest: i.guest, asksFrom: i.asksFrom, aliases: i.aliases,
+		preservedUntil: i.preservedUntil, seen: i.seen,
+	}
 }
 
 // isHidden reports whether DNS shows nothing of the instance, which may be nil.
@@ -249,7 +268,7 @@ func (i *Instance) Health() string {
 func (i *Instance) Draining() bool { return i.draining }
 
 // Serving reports whether DNS may hand out the instance.
-func (i *Instance) Serving() bool { return i.serving }
+func (i *Instance) Serving() bool { return i.serving && !i.drained }
 
 // Started returns when the instance started, in UTC.
 func (i *Instance) Started() time.Time {

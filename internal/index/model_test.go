@@ -21,6 +21,10 @@ import (
 type model struct {
 	options   Options
 	instances map[string]*registry.Instance
+	// drained are the nodes that are, seen the services that were seen; both by
+	// their keys.
+	drained map[string]*registry.Drained
+	seen    map[string]*registry.Seen
 	// changed is when each key last was, also those whose value is nonsense.
 	changed  map[string]int64
 	revision int64
@@ -40,7 +44,7 @@ func (m *model) resolve(app, service string, asker netip.Addr) []string {
 	named := m.appFor(app, service, who)
 	var out, idle []string
 	for _, i := range m.instances {
-		if i.App != named || i.Service != service || !i.Serving() {
+		if i.App != named || i.Service != service || !i.Serving() || m.isDrained(i.Node) {
 			continue
 		}
 		switch e := m.endpoint(i, who, onNode); {
@@ -56,6 +60,44 @@ func (m *model) resolve(app, service string, asker netip.Addr) []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// behind are the instances behind a name, told or not, for strangers.
+func (m *model) behind(app, service string) []string {
+	named := m.appFor(app, service, nil)
+	var all []string
+	for _, i := range m.instances {
+		if i.App == named && i.Service == service {
+			all = append(all, i.ID)
+		}
+	}
+	return all
+}
+
+func (m *model) isDrained(node string) bool {
+	for _, d := range m.drained {
+		if d.Node == node {
+			return true
+		}
+	}
+	return false
+}
+
+// wasSeen says that a service was seen, or any of an app's, by the name of that
+// or by a namespace that any of it was seen with.
+func (m *model) wasSeen(name, service string) bool {
+	apps := map[string]bool{}
+	for _, s := range m.seen {
+		if _, as := s.Since[name]; as || s.App == name {
+			apps[s.App] = true
+		}
+	}
+	for _, s := range m.seen {
+		if apps[s.App] && (service == "" || s.Service == service) {
+			return true
+		}
+	}
+	return false
 }
 
 // holder is the app that a name leads to: the one of that name or whose
@@ -107,7 +149,7 @@ func (m *model) who(a netip.Addr) (last *registry.Instance, onNode bool) {
 	}
 	for _, i := range m.instances {
 		for _, n := range i.Networks {
-			if i.Node == m.options.Node && n.IPv4 == a && (last == nil || i.Started.After(last.Started)) {
+			if i.Node == m.options.Node && n.IPv4 == a && (last == nil || i.Started.After(last.Started) || i.Started.Equal(last.Started) && i.ID < last.ID) {
 				last = i
 			}
 		}
@@ -196,6 +238,7 @@ type machine struct {
 	h      *handler
 	x      *Index
 	kept   []kept
+	serial int64
 	// last is the snapshot of the check before.
 	last *Snapshot
 }
@@ -256,8 +299,8 @@ func drawInstance(t *rapid.T) *registry.Instance {
 		Draining:  rapid.IntRange(0, 9).Draw(t, "draining") == 0,
 		Weight:    rapid.SampledFrom([]int{0, 0, 1, 1, 7, 100}).Draw(t, "weight"),
 		Address:   rapid.SampledFrom([]string{"", "", "", "host", "container"}).Draw(t, "address"),
-		// No two start at once, as in life.
-		Started: time.Unix(int64(n*10+node), 0),
+		// Some start at once, as those of one `up` may.
+		Started: time.Unix(int64(n/2*20+node), 0),
 		// Absent in half of them; of several apps, the same in some.
 		NamespaceSince: rapid.SampledFrom([]time.Time{{}, {}, {}, time.Unix(5, 0), time.Unix(35, 0), time.Unix(200, 0)}).Draw(t, "since"),
 		Host:           netip.AddrFrom4([4]byte{10, 0, 0, byte(node)}),
@@ -270,12 +313,13 @@ func drawInstance(t *rapid.T) *registry.Instance {
 		i.Ports = append(i.Ports, port)
 	}
 	// Two networks end at their node and have the same addresses on both;
-	// the third one spans them.
+	// the third one spans them. Some have one address, as those that share a
+	// network's namespace do.
 	for _, w := range []string{"red", "blue", "over"} {
 		if !rapid.Bool().Draw(t, w) {
 			continue
 		}
-		net := registry.Network{ID: w + i.Node, Name: w, Scope: "local", IPv4: netip.AddrFrom4([4]byte{172, 16 + w[0]%8, 0, byte(n)})}
+		net := registry.Network{ID: w + i.Node, Name: w, Scope: "local", IPv4: netip.AddrFrom4([4]byte{172, 16 + w[0]%8, 0, byte(n % 7)})}
 		if w == "over" {
 			net.ID, net.Scope, net.IPv4 = w, "swarm", netip.AddrFrom4([4]byte{172, 30, byte(node), byte(n)})
 		}
@@ -285,7 +329,10 @@ func drawInstance(t *rapid.T) *registry.Instance {
 }
 
 func newMachine(t *rapid.T) *machine {
-	m := &machine{model: model{instances: map[string]*registry.Instance{}, changed: map[string]int64{}}}
+	m := &machine{model: model{
+		instances: map[string]*registry.Instance{}, drained: map[string]*registry.Drained{}, seen: map[string]*registry.Seen{},
+		changed: map[string]int64{},
+	}}
 	m.options = Options{
 		Node:     "n1",
 		Address:  rapid.SampledFrom([]string{"", "", "host", "container"}).Draw(t, "address"),
@@ -302,14 +349,23 @@ func newMachine(t *rapid.T) *machine {
 
 func (m *machine) entry(t *rapid.T, key string, revision int64) registry.Entry {
 	e := registry.Entry{Key: key, ModRevision: revision}
-	if i := m.instances[key]; i != nil {
-		value, err := registry.Encode(i)
-		if err != nil {
-			t.Fatal(err)
-		}
-		e.Value = value
-	} else if m.changed[key] == revision {
+	var value any
+	switch {
+	case m.instances[key] != nil:
+		value = m.instances[key]
+	case m.drained[key] != nil:
+		value = m.drained[key]
+	case m.seen[key] != nil:
+		value = m.seen[key]
+	case m.changed[key] == revision:
 		e.Value = []byte("nonsense")
+		return e
+	default:
+		return e
+	}
+	var err error
+	if e.Value, err = registry.Encode(value); err != nil {
+		t.Fatal(err)
 	}
 	return e
 }
@@ -319,7 +375,33 @@ func (m *machine) keys() []string { return slices.Sorted(maps.Keys(m.changed)) }
 
 func (m *machine) forget(key string) {
 	delete(m.instances, key)
+	delete(m.drained, key)
+	delete(m.seen, key)
 	delete(m.changed, key)
+}
+
+// drain is an operator's word on a node.
+func (m *machine) drain(t *rapid.T) {
+	node := rapid.SampledFrom(modelNodes).Draw(t, "node")
+	m.revision++
+	key := m.layout.Drained(node)
+	m.drained[key], m.changed[key] = &registry.Drained{Node: node}, m.revision
+	m.h.Update([]registry.Entry{m.entry(t, key, m.revision)})
+}
+
+// see is an agent's note of a service.
+func (m *machine) see(t *rapid.T) {
+	s := &registry.Seen{
+		App: rapid.SampledFrom(modelApps).Draw(t, "app"), Service: rapid.SampledFrom(modelServices).Draw(t, "service"),
+		Since: map[string]time.Time{},
+	}
+	for _, ns := range rapid.SliceOfN(rapid.SampledFrom(modelNames), 0, 2).Draw(t, "namespaces") {
+		s.Since[ns] = time.Time{}
+	}
+	m.revision++
+	key := m.layout.Seen(s.App, s.Service)
+	m.seen[key], m.changed[key] = s, m.revision
+	m.h.Update([]registry.Entry{m.entry(t, key, m.revision)})
 }
 
 func (m *machine) put(t *rapid.T) {
@@ -384,10 +466,15 @@ func (m *machine) hiddenChanges(t *rapid.T) {
 }
 
 func (m *machine) resync(t *rapid.T) {
-	m.revision++
 	// Entries get the list's revision: what the index already knows at an
-	// older one it must take again.
-	m.h.BeginList(m.revision, rapid.Bool().Draw(t, "reset"))
+	// older one it must take again. So it must with what it knows at just that one,
+	// if that was of another history.
+	m.revision++
+	reset := rapid.Bool().Draw(t, "reset")
+	if reset {
+		m.revision = rapid.Int64Range(1, m.revision).Draw(t, "revision")
+	}
+	m.h.BeginList(m.revision, reset)
 	for _, key := range m.keys() {
 		m.changed[key] = m.revision
 		m.h.List([]registry.Entry{m.entry(t, key, m.revision)})
@@ -411,7 +498,18 @@ func (m *machine) check(t *rapid.T) {
 				t.Fatalf("%s.%s asked by %s (-want +got):\n%s", service, app, asker, diff)
 			}
 		}
-		exists := m.holder(app) != ""
+		for _, service := range modelServices {
+			if known := len(m.behind(app, service)) > 0; !known {
+				want := None
+				if m.wasSeen(app, service) {
+					want = AService
+				}
+				if got := s.Lookup(service+"."+app, Stranger()).Kind; got != want {
+					t.Fatalf("%s.%s, which has no instance, is of kind %d, want %d", service, app, got, want)
+				}
+			}
+		}
+		exists := m.holder(app) != "" || m.wasSeen(app, "")
 		if got := s.Lookup(app, Stranger()).Kind == Empty; got != exists {
 			t.Fatalf("app %s exists: %v, want %v", app, got, exists)
 		}
@@ -425,6 +523,10 @@ func (m *machine) check(t *rapid.T) {
 			t.Fatalf("asked by %s: %v", asker, err)
 		}
 	}
+	if s.Serial() < m.serial {
+		t.Fatalf("the serial goes back from %d to %d", m.serial, s.Serial())
+	}
+	m.serial = s.Serial()
 	if got, want := m.h.Digest(), m.digest(); got != want {
 		t.Fatalf("the digest is not that of what is registered: %+v", got.Compare(&want))
 	}
@@ -488,6 +590,8 @@ func TestIndexAnswersAsTheModel(t *testing.T) {
 			"put":      m.put,
 			"spoil":    m.spoil,
 			"drop":     m.drop,
+			"drain":    m.drain,
+			"see":      m.see,
 			"loseNode": m.loseNode,
 			"resync":   m.hiddenChanges,
 			"":         m.check,
@@ -498,12 +602,14 @@ func TestIndexAnswersAsTheModel(t *testing.T) {
 			}
 		}
 		m.restart(t)
-		clear(m.instances)
-		clear(m.changed)
+		for _, key := range m.keys() {
+			m.forget(key)
+		}
 		m.resync(t)
-		if b := m.x.builder; b.apps.size != 0 || b.addresses.size != 0 || b.size != 0 || len(b.invalid) != 0 || len(b.claims) != 0 || len(b.clashing) != 0 || b.displaced != nil {
-			t.Fatalf("an empty registry leaves %d apps, %d addresses, %d instances, %d claims, %d clashes",
-				b.apps.size, b.addresses.size, b.size, len(b.claims), len(b.clashing))
+		if b := m.x.builder; b.apps.size != 0 || b.addresses.size != 0 || b.size != 0 || len(b.invalid) != 0 || len(b.claims) != 0 || len(b.clashing) != 0 || b.displaced != nil ||
+			b.seen.size != 0 || b.seenNames.size != 0 || len(b.drained) != 0 {
+			t.Fatalf("an empty registry leaves %d apps, %d addresses, %d instances, %d claims, %d clashes, %d services that were seen, %d drained nodes",
+				b.apps.size, b.addresses.size, b.size, len(b.claims), len(b.clashing), b.seen.size, len(b.drained))
 		}
 	})
 }

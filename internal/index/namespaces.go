@@ -307,7 +307,8 @@ func (a *App) covers(rest string) bool {
 	}
 	_, service := a.services.get(last)
 	_, database := a.databases.get(last)
-	return service || database
+	_, alias := a.aliases.get(last)
+	return service || database || alias
 }
 
 // Displaced reports whether another app holds the app's own name, and has there

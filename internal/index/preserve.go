@@ -89,13 +89,8 @@ func newPreservation(limit time.Duration) preservation {
 // preservedCopy is the instance as it is told while it is preserved. To the
 // registry it doesn't exist, so it has no revision.
 func (i *Instance) preservedCopy(until time.Time) *Instance {
-	c := &Instance{
-		id: i.id, name: i.name, node: i.node, value: i.value, ports: i.ports, bindings: i.bindings, networks: i.networks,
-		resource: i.resource, started: i.started, namespaceSince: i.namespaceSince, priority: lastPriority, weight: i.weight, answers: i.answers,
-		status: i.status, health: i.health, mode: i.mode, draining: i.draining, serving: i.serving, hidden: i.hidden,
-		guest: i.guest, asksFrom: i.asksFrom,
-		preservedUntil: until.Unix(),
-	}
+	c := i.clone()
+	c.revision, c.priority, c.preservedUntil, c.seen = 0, lastPriority, until.Unix(), 0
 	return c
 }
 
@@ -126,7 +121,7 @@ func (b *builder) endedNodes(entries []decodedEntry) map[string]int64 {
 
 // noteLoss remembers an instance that has gone by lease.
 func (b *builder) noteLoss(k registry.Key, i *Instance) {
-	if b.loss.limit > 0 && i != nil && !i.isPreserved() && k.Owner != registry.NodeAPI {
+	if b.loss.limit > 0 && i != nil && b.drained[k.Owner] == nil && !i.isPreserved() && k.Owner != registry.NodeAPI {
 		b.loss.lost[k] = lostInstance{i, b.loss.now()}
 		b.loss.fresh = true
 	}
@@ -187,7 +182,7 @@ func (b *builder) preserveUnseen(k registry.Key, i *Instance, kept map[registry.
 	case i.isPreserved():
 		// A list is no news of it. Its node's key is, see nodeBack.
 		return true
-	case b.loss.limit <= 0:
+	case b.loss.limit <= 0, b.drained[k.Owner] != nil:
 		return false
 	case b.reset:
 		if node != nil && (node.Listed || node.Draining) {

@@ -23,6 +23,13 @@ func (b *builder) takeRecord(key registry.Key, e registry.Entry) {
 			is.value, err = registry.DecodeService(key, e.Value)
 		case registry.KindResource:
 			is.value, err = registry.DecodeResource(key, e.Value)
+		case registry.KindDrained:
+			is.value, err = registry.DecodeDrained(key, e.Value)
+		case registry.KindSeen:
+			var s *registry.Seen
+			if s, err = registry.DecodeSeen(key, e.Value); err == nil {
+				is.value = newSeenEntry(s)
+			}
 		}
 	}
 	if err != nil {
@@ -41,7 +48,7 @@ func (b *builder) takeRecord(key registry.Key, e registry.Entry) {
 		if old != nil {
 			was = old.value
 		}
-		if key.Kind != registry.KindNode || showsChange(was, is.value) {
+		if hasRecords(key.Kind) || key.Kind == registry.KindNode && showsChange(was, is.value) {
 			b.shows(e.ModRevision)
 		}
 	}
@@ -54,10 +61,16 @@ func (b *builder) dropRecord(key string, r *record, revision int64) {
 	b.shown(r.kind, revision)
 }
 
+// hasRecords reports whether DNS has records of what keys of a kind say. Nodes
+// have no names, and what was seen has nothing else.
+func hasRecords(kind registry.Kind) bool {
+	return kind != registry.KindNode && kind != registry.KindSeen
+}
+
 // shown notes that an entry is gone, which DNS shows. A node that is gone changes
 // nothing by itself: its facts stay as long as they are needed.
 func (b *builder) shown(kind registry.Kind, revision int64) {
-	if kind != registry.KindNode {
+	if hasRecords(kind) {
 		b.shows(revision)
 	}
 }
@@ -75,6 +88,10 @@ func (b *builder) applyRecord(value any, in bool) {
 		b.declare(r, in)
 	case *registry.Resource:
 		b.declareResource(r, in)
+	case *registry.Drained:
+		b.drain(r, in)
+	case *seenEntry:
+		b.see(r, in)
 	}
 }
 

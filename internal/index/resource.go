@@ -230,6 +230,7 @@ func (b *builder) nameDatabases(a *App) {
 	touched := func() {
 		for d := range a.databases.all() {
 			b.touch(d.name + "." + a.Name)
+			b.doubt(a.Name, d.name)
 		}
 	}
 	touched()

@@ -146,6 +146,8 @@ func (b *builder) shape(key registry.Key, e registry.Entry) any {
 		v, err = registry.DecodeService(key, e.Value)
 	case registry.KindResource:
 		v, err = registry.DecodeResource(key, e.Value)
+	case registry.KindDrained:
+		v, err = registry.DecodeDrained(key, e.Value)
 	}
 	if err != nil {
 		return nil
@@ -180,7 +182,7 @@ func showsNode(was, is any) bool {
 	if old == nil {
 		return hasFacts(now)
 	}
-	return !reflect.DeepEqual(nodeFacts(old), nodeFacts(now))
+	return !reflect.DeepEqual(NodeFacts(old), NodeFacts(now))
 }
 
 // hasFacts reports whether a node's key says how its instances are reached.
@@ -188,10 +190,11 @@ func hasFacts(n *registry.Node) bool {
 	return len(n.Addresses)+len(n.Links)+len(n.Networks) > 0 || n.Unproxied
 }
 
-// isSilent reports whether an entry is that of a node that says nothing.
+// isSilent reports whether DNS shows nothing of an entry: it is that of a node that
+// says nothing, or of what was seen.
 func (r *record) isSilent() bool {
 	n, ok := r.value.(*registry.Node)
-	return ok && !hasFacts(n)
+	return r.kind == registry.KindSeen || ok && !hasFacts(n)
 }
 
 // lastBefore returns the revision of the last change of an entry, of those

@@ -19,11 +19,15 @@ type Service struct {
 	declared *registry.Service
 	// instances are all that there are, by ID.
 	instances []*Instance
-	views     views
+	// alias says that it is none of its own: the name is an alias of instances.
+	alias bool
+	views views
 }
 
 // views remembers what clients are told of some instances.
 type views struct {
+	// alias is the name by which the instances are asked for, if that is one.
+	alias string
 	known atomic.Pointer[[]view]
 }
 
@@ -33,7 +37,7 @@ func newService(o owner, service, app string) *Service {
 
 // copy returns a copy to be changed, which remembers nothing.
 func (v *Service) copy(o owner) *Service {
-	return &Service{owner: o, name: v.name, app: v.app, service: v.service, declared: v.declared, instances: slices.Clone(v.instances)}
+	return &Service{owner: o, name: v.name, app: v.app, service: v.service, declared: v.declared, instances: slices.Clone(v.instances), alias: v.alias}
 }
 
 func (v *Service) view(r *rules, c *Client) *view {
@@ -102,7 +106,7 @@ func (v *Service) lookupPort(r *rules, label string, udp bool, c *Client) Match 
 func (v *Service) offers(f PortFilter) bool {
 	for _, i := range v.instances {
 		for n := range i.ports {
-			if f.Match(&i.ports[n]) {
+			if f.Match(&i.ports[n]) && v.has(i, &i.ports[n]) {
 				return true
 			}
 		}

@@ -22,7 +22,14 @@ type Snapshot struct {
 	rack      pairs[string, *Resource]
 	addresses pairs[netip.Addr, *place]
 	nodes     map[string]*registry.Node
+	drained   map[string]*registry.Drained
+	// seen are the services that were seen, as <service>.<app>, seenNames the
+	// apps of these by their names and namespaces.
+	seen      pairs[string, struct{}]
+	seenNames pairs[string, []seenApp]
 	clashes   []Clash
+	// aliasClashes are the aliases that lead nowhere.
+	aliasClashes []AliasClash
 	// displaced are the apps whose own name another app holds, and which.
 	displaced map[string]string
 	serial    int64
@@ -48,6 +55,8 @@ type App struct {
 	services  pairs[string, string]
 	resources pairs[string, *Resource]
 	databases pairs[string, *Resource]
+	// aliases are the names by which instances are found as well; see [Service.IsAlias].
+	aliases pairs[string, *Service]
 }
 
 // named is the app's name, empty if there is none.
@@ -157,6 +166,14 @@ func (s *Snapshot) MatchResource(r *Resource, c *Client) Match {
 // within a label stand for dashes, as they do where names are registered.
 func (s *Snapshot) Lookup(name string, c *Client) Match {
 	name = registry.FoldName(name)
+	m := s.lookup(name, c)
+	if m.Kind == None && s.seenNames.size > 0 {
+		return s.lookupSeen(name, c)
+	}
+	return m
+}
+
+func (s *Snapshot) lookup(name string, c *Client) Match {
 	if s.displaced != nil {
 		if m, ok := s.lookupHeld(name, c); ok {
 			return m
@@ -205,6 +222,9 @@ func (s *Snapshot) lookupIn(a *App, name string, c *Client) Match {
 	}
 	if last == labelResource {
 		return s.lookupResource(&a.resources, rest, c)
+	}
+	if alias, ok := a.aliases.get(last); ok && a.owns(last) == "" {
+		return alias.value.lookup(s.rules, rest, c)
 	}
 	return Match{}
 }
@@ -285,6 +305,18 @@ func (s *Snapshot) HasAgent() bool {
 // Nodes returns the nodes by name. The caller must not change the map.
 func (s *Snapshot) Nodes() map[string]*registry.Node { return s.nodes }
 
+// Drained returns the operator's word that a node is drained, nil if it isn't.
+func (s *Snapshot) Drained(node string) *registry.Drained {
+	if d := s.drained[node]; d != nil {
+		return d
+	}
+	if n := s.nodes[node]; n != nil && n.Draining {
+		// As older versions say it.
+		return &registry.Drained{Node: node}
+	}
+	return nil
+}
+
 // Clashes returns the namespaces that several apps claim, by name.
 func (s *Snapshot) Clashes() []Clash { return s.clashes }
 
@@ -298,7 +330,7 @@ func (s *Snapshot) Reverse(ip netip.Addr) []*Instance {
 	}
 	var all []*Instance
 	for _, i := range p.value.instances {
-		if i.serving && !slices.Contains(i.asksFrom, ip) {
+		if i.Serving() && !slices.Contains(i.asksFrom, ip) {
 			all = append(all, i)
 		}
 	}

@@ -83,8 +83,14 @@ func (s *Snapshot) unknown(name string) error {
 	if last == labelResource {
 		return unknownResource(rest, "app "+a.Name, a.Resources())
 	}
+	if alias, ok := a.aliases.get(last); ok && a.owns(last) == "" {
+		return alias.value.unknown(rest)
+	}
 	e := &UnknownError{What: "service", Name: last, Of: "app " + a.Name}
 	for v := range s.Services(a) {
+		e.Known = append(e.Known, v.Name())
+	}
+	for v := range s.Aliases(a) {
 		e.Known = append(e.Known, v.Name())
 	}
 	if _, ok := a.databases.get(last); ok {
@@ -104,6 +110,9 @@ func unknownResource(name, of string, all iter.Seq[*Resource]) error {
 // unknown says why there is nothing of that name below the service.
 func (v *Service) unknown(name string) error {
 	e := &UnknownError{Name: name, Of: fmt.Sprintf("service %s of app %s", v.Name(), v.App())}
+	if v.alias {
+		e.Of = fmt.Sprintf("alias %s of app %s", v.Name(), v.App())
+	}
 	rest, last := cutLast(name)
 	if last == labelTCP || last == labelUDP {
 		e.What, e.Name = "port", strings.TrimPrefix(rest, "_")+strings.Replace(last, "_", "/", 1)
@@ -137,6 +146,9 @@ func (v *Service) portNames() []string {
 	}
 	for _, i := range v.Instances() {
 		for _, p := range i.Ports() {
+			if !v.has(i, &p) {
+				continue
+			}
 			add(p.Name(), p.Container, p.Protocol())
 		}
 	}

@@ -66,6 +66,18 @@ func (c *Client) confined() bool {
 	})
 }
 
+// speaks reports whether the client can have an address of an IP family: not a
+// container of which all networks are known, and none has such a subnet.
+func (c *Client) speaks(four bool) bool {
+	if !c.contained() || len(c.Networks) == 0 || c.Node == nil {
+		return true
+	}
+	return slices.ContainsFunc(c.Networks, func(id string) bool {
+		n := c.Node.Network(id)
+		return n == nil || len(n.Subnets) == 0 || slices.ContainsFunc(n.Subnets, func(p netip.Prefix) bool { return p.Addr().Is4() == four })
+	})
+}
+
 // Identify says how a client that asks a server on a node is recognised by its
 // address, and on which of the node's networks it is if that is all that is
 // known. A container of the node whose address is known is one without this.

@@ -14,10 +14,15 @@ const (
 	NotPublished Rule = iota
 	// NoFamily: there is an address, but not of this IP family.
 	NoFamily
+	// OtherFamily: the client has no address of this IP family.
+	OtherFamily
 	// Confined: the client is on internal networks only, and not on this one.
 	Confined
 	// Filtered: the engine drops what comes from another of its networks.
 	Filtered
+	// NoIPv6Filter: the engine leads to published ports by the packet filter
+	// alone, and to IPv6 addresses by none.
+	NoIPv6Filter
 	// OneWay: a datagram would come back from another address than it was sent
 	// to.
 	OneWay
@@ -104,6 +109,12 @@ type evaluation struct {
 }
 
 func (e *evaluation) port(p *Port, four bool) Endpoint {
+	if !e.client.speaks(four) {
+		if slices.ContainsFunc(p.Published, func(a netip.AddrPort) bool { return a.Addr().Is4() == four }) {
+			return Endpoint{Rule: OtherFamily}
+		}
+		return Endpoint{Rule: NotPublished}
+	}
 	if e.limit != HostOnly {
 		if x, ok := e.shared(p, four); ok {
 			return x
@@ -192,6 +203,10 @@ func (e *evaluation) rank(p *Port, a netip.Addr) (int, Rule) {
 	if c.confined() && (!c.on(node) || len(e.instance.Attachments) > 0) {
 		// What has the network of its own node is reached all the same.
 		return -1, Confined
+	}
+	if node != nil && node.Unproxied && a.Is6() && len(e.instance.Attachments) > 0 {
+		// Engines before 27 have it only on request (ip6tables), and none tells.
+		return -1, NoIPv6Filter
 	}
 	own := node == nil || node.own(a)
 	if node != nil && node.hostOnly(a) {

@@ -17,6 +17,8 @@
 //     clients on it.
 //  3. The network is routable: by configuration, or because the client is in
 //     its subnet; the node itself reaches its bridges.
+//     A client that is known to have no address of a family is told none of it,
+//     and nothing published by IPv6 of an engine that has no docker-proxy.
 //  4. Else the port is left out, with the reason.
 package reach
 

@@ -175,6 +175,8 @@ func TestEvaluate(t *testing.T) {
 		{"no proxy, the same network", "in n1-bridge", filtered, Instance{Node: filtered, Attachments: []Attachment{on("n1-bridge", "172.17.0.2")}, Ports: published[:1:1]}, Options{}, "172.17.0.2 80"},
 		{"no proxy, the host", "self", filtered, Instance{Node: filtered, Attachments: []Attachment{on("n1-bridge", "172.17.0.2")}, Ports: []Port{port(80, "192.0.2.2:8080")}}, Options{}, "192.0.2.2 8080"},
 		{"no proxy, another host", "in n2-blue", n2, Instance{Node: filtered, Attachments: []Attachment{on("n1-bridge", "172.17.0.2")}, Ports: []Port{port(80, "192.0.2.2:8080")}}, Options{}, "192.0.2.2 8080"},
+		{"no proxy, by IPv6", stranger, filtered, Instance{Node: filtered, Attachments: []Attachment{on("n1-bridge", "172.17.0.2")}, Ports: published}, Options{}, "192.0.2.2 8080"},
+		{"no proxy, host network, by IPv6", stranger, filtered, Instance{Node: filtered, Ports: []Port{port(80, "192.0.2.2:80", "[fd00::2]:80")}}, Options{}, "192.0.2.2|fd00::2 80"},
 		{"no proxy, host network", "in n1-blue", filtered, Instance{Node: filtered, Ports: []Port{port(80, "192.0.2.2:80")}}, Options{}, "192.0.2.2 80"},
 		{"udp between networks of a host", "in n1-blue", n1, Instance{Node: n1, Attachments: []Attachment{on("n1-bridge", "172.17.0.2")}, Ports: []Port{udp(port(53, "192.0.2.2:53"))}}, Options{}, ""},
 		{"udp from elsewhere", "in n2-blue", n2, Instance{Node: n1, Attachments: []Attachment{on("n1-bridge", "172.17.0.2")}, Ports: []Port{udp(port(53, "192.0.2.2:53"))}}, Options{}, "192.0.2.2 53"},
@@ -185,6 +187,11 @@ func TestEvaluate(t *testing.T) {
 		{"internal client, its network", "in n1-inner", n1, Instance{Node: n1, Attachments: []Attachment{on("n1-inner", "172.19.0.2")}, Ports: []Port{port(80)}}, Options{}, "172.19.0.2 80"},
 		{"internal client, routable", "in n1-inner", n1, Instance{Node: n1, Attachments: []Attachment{on("n1-bridge", "172.17.0.2")}, Ports: []Port{port(80)}}, Options{Routable: []string{"bridge"}}, ""},
 		{"internal and another network", "in n1-inner n1-blue", n1, Instance{Node: n1, Attachments: []Attachment{on("n1-bridge", "172.17.0.2")}, Ports: []Port{port(80, "192.0.2.2:8080")}}, Options{}, "192.0.2.2 8080"},
+
+		{"no IPv6 on the client's network", "in n1-inner n1-bridge", n1, Instance{Node: n1, Attachments: []Attachment{on("n1-blue", "172.18.0.2")}, Ports: published}, Options{}, "192.0.2.2 8080"},
+		{"IPv6 on one of them", "in n1-blue n1-bridge", n1, Instance{Node: n1, Attachments: []Attachment{on("n1-inner", "172.19.0.2")}, Ports: published}, Options{}, "192.0.2.2|fd00::2 8080"},
+		{"published by the other family alone", "in n1-bridge", n1, Instance{Node: n1, Attachments: []Attachment{on("n1-blue", "172.18.0.2")}, Ports: []Port{port(80, "[fd00::2]:8080")}}, Options{}, ""},
+		{"nothing known of a network", "in elsewhere", n1, Instance{Node: n1, Attachments: []Attachment{on("n1-blue", "172.18.0.2")}, Ports: published}, Options{}, "192.0.2.2|fd00::2 8080"},
 
 		{"macvlan, its host", "self", n1, Instance{Node: n1, Attachments: []Attachment{on("n1-lan", "192.0.2.77")}, Ports: []Port{port(80)}}, Options{}, ""},
 		{"macvlan, the LAN", "from 192.0.2.50", n1, Instance{Node: n1, Attachments: []Attachment{on("n1-lan", "192.0.2.77")}, Ports: []Port{port(80)}}, Options{}, "192.0.2.77 80"},

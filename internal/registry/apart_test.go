@@ -80,7 +80,7 @@ func TestWithoutSpace(t *testing.T) {
 			last := agent("9", ttl, &log)
 			stop = publish(t, last)
 			last.Replace(instances("d", "x"), nil)
-			err := open(t, cfg).DrainNode(context.Background(), "node-1", true)
+			err := open(t, cfg).DrainNode(context.Background(), registry.Drained{Node: "node-1"}, false)
 			if err == nil || !strings.Contains(err.Error(), "put them back") {
 				t.Errorf("draining: %v, want an error that says what was done", err)
 			}

@@ -108,7 +108,8 @@ func (s *session) read(ctx context.Context) error {
 	name := s.p.cfg.Node.Node
 	var r *clientv3.TxnResponse
 	err := s.p.client.do(ctx, "read the node's keys", func(ctx context.Context, kv clientv3.KV) (err error) {
-		r, err = kv.Txn(ctx).Then(clientv3.OpGet(l.Node(name)), clientv3.OpGet(l.Instances(name), clientv3.WithPrefix())).Commit()
+		r, err = kv.Txn(ctx).Then(clientv3.OpGet(l.Node(name)), clientv3.OpGet(l.Instances(name), clientv3.WithPrefix()),
+			clientv3.OpGet(l.Drained(name))).Commit()
 		return err
 	})
 	if err != nil {
@@ -117,16 +118,26 @@ func (s *session) read(ctx context.Context) error {
 	s.revision = r.Header.Revision
 	clear(s.own)
 	s.node, s.is, s.draining, s.listed = nil, nil, false, false
+	s.mark = 0
 	if kvs := r.Responses[0].GetResponseRange().Kvs; len(kvs) > 0 {
 		s.node = kvs[0]
 		if n, err := DecodeNode(Key{Kind: KindNode, Owner: name}, s.node.Value); err == nil {
 			s.is = n
+			// Older versions say so there.
 			s.draining = n.Draining
 			// What another boot listed is gone.
 			us := s.p.self()
 			s.listed = n.Listed && sameBoot(n, &us)
 		}
 	}
+	word := &Drained{Node: name}
+	for _, kv := range r.Responses[2].GetResponseRange().Kvs {
+		s.draining, s.mark = true, kv.ModRevision
+		if d, err := DecodeDrained(Key{Kind: KindDrained, Owner: name}, kv.Value); err == nil {
+			word = d
+		}
+	}
+	s.p.noteDrained(s.draining, word)
 	s.held = map[string]holding{}
 	for _, kv := range r.Responses[1].GetResponseRange().Kvs {
 		id := strings.TrimPrefix(string(kv.Key), l.Instances(name))
@@ -140,11 +151,14 @@ func (s *session) read(ctx context.Context) error {
 	return nil
 }
 
+// marked reports whether the node's own key says that the node is drained.
+func (s *session) marked() bool { return s.is != nil && s.is.Draining }
+
 // putNode returns what the node's key is to be, and how to put it on the lease.
 func (s *session) putNode(listed bool) (*mvccpb.KeyValue, clientv3.Op, error) {
 	key := s.p.client.layout.Node(s.p.cfg.Node.Node)
 	node := s.p.self()
-	node.Draining, node.Listed = s.draining, listed
+	node.Draining, node.Listed = s.marked(), listed
 	var old []byte
 	if s.node != nil {
 		old = s.node.Value
@@ -160,7 +174,7 @@ func (s *session) putNode(listed bool) (*mvccpb.KeyValue, clientv3.Op, error) {
 // should be.
 func (s *session) writeNode(ctx context.Context) error {
 	node := s.p.self()
-	node.Draining, node.Listed = s.draining, s.listed
+	node.Draining, node.Listed = s.marked(), s.listed
 	if s.node != nil && s.node.Lease == int64(s.lease) && s.isNode(node) {
 		return nil
 	}

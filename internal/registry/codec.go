@@ -221,6 +221,14 @@ func (i *Instance) Check() error {
 			return err
 		}
 	}
+	if len(i.Aliases) > MaxAliases {
+		return fmt.Errorf("%d aliases: more than %d", len(i.Aliases), MaxAliases)
+	}
+	for _, a := range i.Aliases {
+		if err := CheckLabel("alias", a.Name); err != nil {
+			return err
+		}
+	}
 	for n := range i.Ports {
 		if err := i.Ports[n].check(); err != nil {
 			return err

@@ -28,7 +28,7 @@ func (s *session) run(ctx context.Context) error {
 	defer held.Set(0)
 	refresh := time.NewTicker(refreshInterval)
 	defer refresh.Stop()
-	node, instances := s.watchOwn(ctx)
+	node, instances, drained := s.watchOwn(ctx)
 	s.p.untake(nil, true)
 	wait := newRetry()
 	for {
@@ -51,6 +51,13 @@ func (s *session) run(ctx context.Context) error {
 				instances = nil
 			}
 			s.heed(r)
+		case r, ok := <-drained:
+			if !ok {
+				drained = nil
+			}
+			for _, e := range r.Events {
+				s.stale = s.stale || e.Kv.ModRevision > s.revision
+			}
 		case <-refresh.C:
 			s.p.atPeace()
 			s.stale = true
@@ -124,9 +131,9 @@ func (s *session) probe(ctx context.Context) error {
 
 // watchOwn watches the node's keys for what others do to them. If a watch
 // fails, the next refresh finds out the same.
-func (s *session) watchOwn(ctx context.Context) (node, instances clientv3.WatchChan) {
+func (s *session) watchOwn(ctx context.Context) (node, instances, drained clientv3.WatchChan) {
 	l, name := s.p.client.layout, s.p.cfg.Node.Node
-	return s.etcd.Watch(ctx, l.Node(name)), s.etcd.Watch(ctx, l.Instances(name), clientv3.WithPrefix())
+	return s.etcd.Watch(ctx, l.Node(name)), s.etcd.Watch(ctx, l.Instances(name), clientv3.WithPrefix()), s.etcd.Watch(ctx, l.Drained(name))
 }
 
 // heed notes if somebody else changed one of the node's keys.

@@ -379,7 +379,7 @@ func TestNodes(t *testing.T) {
 			t.Errorf("number %d is %s with %d instances, want %d", n, node.Node.Node, node.Instances, want)
 		}
 	}
-	if err := c.DrainNode(ctx, "node-999", true); !errors.Is(err, registry.ErrNoSuchNode) {
+	if err := c.DrainNode(ctx, registry.Drained{Node: "node-999"}, false); !errors.Is(err, registry.ErrNoSuchNode) {
 		t.Errorf("error %v", err)
 	}
 }

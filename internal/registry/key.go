@@ -27,6 +27,8 @@ const (
 	KindInstance
 	KindService
 	KindResource
+	KindDrained
+	KindSeen
 )
 
 var kindDirs = map[Kind]string{
@@ -34,13 +36,20 @@ var kindDirs = map[Kind]string{
 	KindInstance: "instances",
 	KindService:  "services",
 	KindResource: "resources",
+	KindDrained:  "drained",
+	KindSeen:     "seen",
 }
 
 // String returns the kind as it stands in the key.
 func (k Kind) String() string { return kindDirs[k] }
 
 // Kinds are all kinds, for metrics and lists.
-func Kinds() []Kind { return []Kind{KindNode, KindInstance, KindService, KindResource} }
+func Kinds() []Kind {
+	return []Kind{KindNode, KindInstance, KindService, KindResource, KindDrained, KindSeen}
+}
+
+// alone reports whether a key of this kind is an owner's only one.
+func (k Kind) alone() bool { return k == KindNode || k == KindDrained }
 
 // Layout builds and takes apart the keys of one rack.
 type Layout struct {
@@ -68,6 +77,12 @@ func (l Layout) Base() string { return l.base }
 
 // Node returns the key of a node.
 func (l Layout) Node(node string) string { return l.base + "nodes/" + node }
+
+// Drained returns the key that says that a node is drained.
+func (l Layout) Drained(node string) string { return l.base + "drained/" + node }
+
+// Seen returns the key of a service that was seen.
+func (l Layout) Seen(app, service string) string { return l.base + "seen/" + app + "/" + service }
 
 // Instances returns the prefix of all instances of a node, with its slash.
 func (l Layout) Instances(node string) string { return l.base + "instances/" + node + "/" }
@@ -105,8 +120,8 @@ func appOrRack(app string) string {
 	return app
 }
 
-// Key is a key taken apart: Owner is the node of a node or an instance, else
-// the app; Name is what is left, which has slashes if the owner is NodeAPI:
+// Key is a key taken apart: Owner is the node of a node, an instance or a drain,
+// else the app; Name is what is left, which has slashes if the owner is NodeAPI:
 // <app>/<service>/<ip>~<port>, or else <service>~<ip> as it was once.
 type Key struct {
 	Kind        Kind
@@ -130,7 +145,7 @@ func (l Layout) Parse(key string) (Key, error) {
 		return Key{}, fmt.Errorf("key %q: %w", key, errNotOurKey)
 	}
 	for kind, d := range kindDirs {
-		if d != dir || nested == (kind == KindNode) || nested == (name == "") {
+		if d != dir || nested == kind.alone() || nested == (name == "") {
 			continue
 		}
 		return Key{Kind: kind, Owner: owner, Name: name}, nil

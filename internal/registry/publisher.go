@@ -51,6 +51,7 @@ type Publisher struct {
 	// What follows is Run's alone: what the log was told, of etcd and of another
 	// writer; the lease that was had last; and the wait for a name.
 	down, rival *lasting.Trouble
+	drained     *lasting.Trouble
 	rivals      rivalry
 	lease       clientv3.LeaseID
 	siege       *siege
@@ -72,6 +73,10 @@ type Publisher struct {
 	gone     map[string]bool
 	dirty    map[string]bool
 	allDirty bool
+	// inherited says since when apps have had their namespaces by what others
+	// know, heirs which of that is yet to be handed on.
+	inherited map[tenureKey]inheritance
+	heirs     map[tenureKey]bool
 }
 
 // NewPublisher returns a Publisher that knows of no instance yet.
@@ -89,11 +94,15 @@ func NewPublisher(c *Client, cfg PublisherConfig) *Publisher {
 		log:     log,
 		down:    lasting.New(log),
 		rival:   lasting.New(log),
+		drained: lasting.New(log),
 		wake:    make(chan struct{}, 1),
 		node:    cfg.Node,
 		desired: map[string]*Instance{},
 		gone:    map[string]bool{},
 		dirty:   map[string]bool{},
+
+		inherited: map[tenureKey]inheritance{},
+		heirs:     map[tenureKey]bool{},
 	}
 }
 
@@ -230,6 +239,18 @@ func (p *Publisher) noteDown(ctx context.Context, err error) {
 
 // noteUp says that all is written again.
 func (p *Publisher) noteUp() { p.down.Over("registry is back") }
+
+var errDrained = errors.New("an operator's word")
+
+// noteDrained says whether the node is drained.
+func (p *Publisher) noteDrained(is bool, word *Drained) {
+	if !is {
+		p.drained.Over("the node is not drained any more: its containers are registered")
+		return
+	}
+	p.drained.Note("the node is drained: none of its containers is registered until `rackdns node drain "+p.cfg.Node.Node+" --undo`",
+		errDrained, "word", word.String())
+}
 
 // Drain removes everything that the node has in the registry, at once. It is
 // for after Run has returned.

@@ -213,9 +213,10 @@ func TestDrain(t *testing.T) {
 	p.Replace(instances("a", "b"), nil)
 	holds(t, etcd, "a", "b")
 
+	const mark = "/rackdns/v1/acme/drained/node-1"
 	admin := open(t, cfg)
 	ctx := context.Background()
-	if err := admin.DrainNode(ctx, "node-1", true); err != nil {
+	if err := admin.DrainNode(ctx, registry.Drained{Node: "node-1", By: "ann@host", Why: "new kernel"}, false); err != nil {
 		t.Fatal(err)
 	}
 	if got := keys(t, etcd, prefix); len(got) != 0 {
@@ -228,17 +229,48 @@ func TestDrain(t *testing.T) {
 		if n := len(keys(t, etcd, prefix)); n != 0 {
 			t.Fatalf("%d instances on a drained node", n)
 		}
-		if !strings.Contains(keys(t, etcd, "/rackdns/v1/acme/nodes/")["/rackdns/v1/acme/nodes/node-1"], `"draining":true`) {
-			return errors.New("the node is not marked")
+		if got := keys(t, etcd, mark)[mark]; !strings.Contains(got, `"why":"new kernel"`) {
+			return fmt.Errorf("the mark is %q", got)
 		}
 		return nil
 	})
-	if err := admin.DrainNode(ctx, "node-1", false); err != nil {
+	// Neither the agent's end nor that of all leases takes it back.
+	stop()
+	if err := p.Drain(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if got := keys(t, etcd, "/rackdns/"); len(got) != 1 || got[mark] == "" {
+		t.Errorf("without an agent, etcd has %v", got)
+	}
+	nodes, err := admin.Nodes(ctx)
+	if err != nil || len(nodes) != 1 || !nodes[0].Absent || nodes[0].Drained == nil || nodes[0].Drained.By != "ann@host" {
+		t.Errorf("the nodes are %+v: %v", nodes, err)
+	}
+	var log lines
+	p = registry.NewPublisher(open(t, cfg), registry.PublisherConfig{Node: node1("B2", "10.0.2.10"), Logger: log.logger()})
+	stop = publish(t, p)
+	p.Replace(instances("a", "c"), nil)
+	etcdtest.Eventually(t, "a word in the log of the next agent", func() error {
+		if s := log.String(); !strings.Contains(s, "ann@host") || !strings.Contains(s, "node drain node-1 --undo") {
+			return errors.New(s)
+		}
+		return nil
+	})
+	etcdtest.Within(t, time.Second, "the next agent's node", func() error {
+		if keys(t, etcd, "/rackdns/v1/acme/nodes/")["/rackdns/v1/acme/nodes/node-1"] == "" {
+			return errors.New("it has none")
+		}
+		return nil
+	})
+	if got := keys(t, etcd, prefix); len(got) != 0 {
+		t.Errorf("after a reboot a drained node has %v", got)
+	}
+	if err := admin.UndrainNode(ctx, "node-1"); err != nil {
 		t.Fatal(err)
 	}
 	p.Set(instance("d"))
 	holds(t, etcd, "a", "c", "d")
-	if err := admin.DrainNode(ctx, "nowhere", true); err == nil || !strings.Contains(err.Error(), `"nowhere"`) {
+	if err := admin.DrainNode(ctx, registry.Drained{Node: "nowhere"}, false); err == nil || !strings.Contains(err.Error(), `"nowhere"`) {
 		t.Errorf("draining an unknown node: %v", err)
 	}
 

@@ -104,6 +104,9 @@ type Instance struct {
 	// its own loopback, that the instance asked by label to be led to.
 	Links   []string          `json:"links,omitempty"`
 	Connect map[uint16]string `json:"connect,omitempty"`
+	// Aliases are further names of the instance in its app. A service of such a
+	// name keeps it.
+	Aliases []Alias `json:"aliases,omitempty"`
 	// NamespaceSince is the time since when the app has had its name and its
 	// namespace on this node without a gap of more than an hour, if that is
 	// before Started: containers of a rolling deployment hand it on. Of two
@@ -119,6 +122,17 @@ type Instance struct {
 type InstanceResource struct {
 	Name string `json:"name"`
 	Type string `json:"type"`
+}
+
+// MaxAliases is how many aliases an instance can have.
+const MaxAliases = 32
+
+// Alias is a name by which an instance is found beside its service's.
+type Alias struct {
+	// Name is a DNS label.
+	Name string `json:"name"`
+	// Port is the one container port that the name is for, 0 if it is for all.
+	Port uint16 `json:"port,omitempty"`
 }
 
 // Port is one port that a container listens on. Without bindings it is not
@@ -172,8 +186,7 @@ type Node struct {
 	Unproxied bool      `json:"unproxied,omitempty"`
 	Version   string    `json:"version"`
 	Started   time.Time `json:"started"`
-	// Draining says that the node was told to hand over: its agent registers
-	// nothing until it is told otherwise or has been away for a lease.
+	// Draining is how older versions say that the node is [Drained].
 	Draining bool `json:"draining"`
 	// Listed says that the agent has written all that runs on the node since
 	// it put this key there: what is missing then doesn't run.

@@ -41,6 +41,9 @@ type session struct {
 	is       *Node
 	nodeDue  bool
 	draining bool
+	// mark is the revision of the key that says that the node is drained, 0 if
+	// there is none. Writes of instances compare it, too.
+	mark int64
 	// listed says that the node's key says so.
 	listed bool
 	held   map[string]holding
@@ -104,6 +107,7 @@ func (s *session) commit(ctx context.Context, ifs []clientv3.Cmp, then []clientv
 // write brings the registry to what is wanted. What it could not write is
 // still noted as changed when it returns an error.
 func (s *session) write(ctx context.Context) error {
+	s.inherit()
 	ids, all := s.p.take()
 	// That everything was written can be said once everything was looked at.
 	listing := !s.listed && !s.draining && s.p.isReplaced()
@@ -222,7 +226,10 @@ func (s *session) writeBatches(ctx context.Context, cs []change, listing bool) e
 // writeBatch compares each key's revision: a write that timed out, and is
 // carried out late all the same, can't undo a newer one.
 func (s *session) writeBatch(ctx context.Context, cs []change, listing bool) error {
-	ifs := []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(string(s.node.Key)), "=", s.node.ModRevision)}
+	ifs := []clientv3.Cmp{
+		clientv3.Compare(clientv3.ModRevision(string(s.node.Key)), "=", s.node.ModRevision),
+		clientv3.Compare(clientv3.ModRevision(s.p.client.layout.Drained(s.p.cfg.Node.Node)), "=", s.mark),
+	}
 	var then []clientv3.Op
 	for _, c := range cs {
 		key := s.p.client.layout.Instance(s.p.cfg.Node.Node, c.id)
@@ -249,7 +256,7 @@ func (s *session) writeBatch(ctx context.Context, cs []change, listing bool) err
 	if node != nil {
 		node.ModRevision = revision
 		is := s.p.self()
-		is.Draining, is.Listed = s.draining, true
+		is.Draining, is.Listed = s.marked(), true
 		s.node, s.is, s.listed, s.nodeDue = node, &is, true, false
 	}
 	for _, c := range cs {

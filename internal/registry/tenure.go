@@ -25,6 +25,64 @@ type tenures struct {
 
 type tenureKey struct{ app, namespace string }
 
+// inheritance is since when an app has had a namespace by what others know, and
+// when that was learned: it is worth nothing once the app may be gone for long.
+type inheritance struct{ since, learned time.Time }
+
+// Inherit states since when an app has had a namespace, as it is known from
+// elsewhere: a container of it on this node takes that over.
+func (p *Publisher) Inherit(app, namespace string, since time.Time) {
+	key := tenureKey{app, namespace}
+	p.mu.Lock()
+	known := p.inherited[key]
+	news := known.since.IsZero() || since.Before(known.since)
+	p.inherited[key] = inheritance{since, p.tenures.now()}
+	p.mu.Unlock()
+	if news {
+		p.change(func() { p.heirs[key] = true })
+	}
+}
+
+// inheritedBy returns what an app's first container takes over, the zero time if
+// that is nothing.
+func (p *Publisher) inheritedBy(key tenureKey) time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	is := p.inherited[key]
+	if p.tenures.now().Sub(is.learned) > handedOn {
+		delete(p.inherited, key)
+		return time.Time{}
+	}
+	return is.since
+}
+
+// inherit gives what was inherited of late to one container of each app, if none
+// tells of it yet.
+func (s *session) inherit() {
+	t := &s.p.tenures
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	for key := range s.p.heirs {
+		delete(s.p.heirs, key)
+		is, since := t.of[key], s.p.inherited[key].since
+		if is == nil || !since.Before(is.since) {
+			// The first container that comes asks by itself.
+			continue
+		}
+		is.since = since
+		heir := ""
+		for id := range is.living {
+			if heir == "" || id < heir {
+				heir = id
+			}
+		}
+		if heir != "" {
+			is.living[heir] = since
+			s.p.dirty[heir] = true
+		}
+	}
+}
+
 // tenure is that of one app. Since when an instance has it, living says by ID.
 type tenure struct {
 	since, left time.Time
@@ -52,7 +110,7 @@ func (s *session) handOn(id string, want *Instance) *Instance {
 	if want == nil {
 		return nil
 	}
-	since := t.enter(want)
+	since := t.enter(want, s.p.inheritedBy(tenureKey{want.App, want.Namespace}))
 	if !since.Before(want.Started) {
 		return want
 	}
@@ -75,14 +133,15 @@ func (s *session) recall(t *tenures) {
 	for id, h := range s.held {
 		k := Key{Kind: KindInstance, Owner: s.p.cfg.Node.Node, Name: id}
 		if i, err := DecodeInstance(k, h.value); err == nil && t.keys[id] == (tenureKey{}) {
-			t.enter(i)
+			t.enter(i, time.Time{})
 		}
 	}
 }
 
 // enter takes note of an instance and returns since when its app has its
-// namespace, as far as this one is to tell.
-func (t *tenures) enter(i *Instance) time.Time {
+// namespace, as far as this one is to tell. The first one takes over what is
+// inherited, if that isn't zero.
+func (t *tenures) enter(i *Instance, inherited time.Time) time.Time {
 	if t.of == nil {
 		t.of, t.keys = map[tenureKey]*tenure{}, map[string]tenureKey{}
 	}
@@ -97,6 +156,9 @@ func (t *tenures) enter(i *Instance) time.Time {
 	is := t.of[key]
 	if is == nil || len(is.living) == 0 && now.Sub(is.left) > handedOn {
 		t.expire(now)
+		if !inherited.IsZero() && inherited.Before(own) {
+			own = inherited
+		}
 		is = &tenure{since: own, living: map[string]time.Time{}}
 		t.of[key] = is
 	}

@@ -14,7 +14,7 @@ func TestTenures(t *testing.T) {
 	enter := func(minute int, id, app, ns string, started, want int) {
 		t.Helper()
 		now = at(minute)
-		if got := ts.enter(&Instance{ID: id, App: app, Namespace: ns, Started: at(started)}); !got.Equal(at(want)) {
+		if got := ts.enter(&Instance{ID: id, App: app, Namespace: ns, Started: at(started)}, time.Time{}); !got.Equal(at(want)) {
 			t.Errorf("%s of %s: since minute %s, want %d", id, app, got.Sub(epoch), want)
 		}
 	}

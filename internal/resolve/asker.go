@@ -62,6 +62,8 @@ func (r Rack) At(ip netip.Addr) Asker {
 	switch i := a.asker.Instance(); {
 	case i != nil:
 		a.words = inWords(i)
+	case r.Snapshot.IsForwarder(ip):
+		a.words = "a forwarder, and so a stranger unless it tells the client's subnet"
 	default:
 		a.words = r.words(a.asker)
 	}

@@ -36,6 +36,9 @@ type Result struct {
 	Name  string `json:"name"`
 	Kind  string `json:"kind"`
 	Asker Asker  `json:"asker"`
+	// AliasOf are the services whose instances have the name as an alias, if it is
+	// one.
+	AliasOf []string `json:"alias_of,omitempty"`
 	// Instances are all those behind the name, told or not. They are never
 	// null.
 	Instances []Instance `json:"instances"`
@@ -119,6 +122,9 @@ func (r Rack) Resolve(name string, a Asker) (Result, error) {
 
 // describe says what the name is.
 func (r *Result) describe(x *index.Explanation) {
+	if x.Service != nil && x.Service.IsAlias() {
+		r.AliasOf = x.Service.Of()
+	}
 	switch x.Kind {
 	case index.AService:
 		r.Kind = KindService
@@ -135,6 +141,9 @@ func (r *Result) describe(x *index.Explanation) {
 	}
 	if len(r.Instances) == 0 && r.Host == nil && r.Remark == "" {
 		r.Remark = "no instance is registered"
+		if v := x.Service; v != nil && v.Declared() == nil {
+			r.Remark += "; there was one within the last hour, so the name is still the rack's (NODATA)"
+		}
 	}
 }
 

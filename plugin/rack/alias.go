@@ -36,7 +36,11 @@ func (r *Rack) ServeAlias(ctx context.Context, w dns.ResponseWriter, req *dns.Ms
 		rack: r, w: w, req: req,
 		name: strings.ToLower(req.Question[0].Name), relative: alias.Name,
 		zone: &zone{name: alias.Zone, forward: true, ns: r.zoneOf(r.base).ns, mbox: r.zoneOf(r.base).mbox},
-		base: r.base, snapshot: snapshot, asker: r.Client(snapshot, w),
+		base: r.base, snapshot: snapshot,
+	}
+	var ok bool
+	if q.asker, q.subnet, ok = r.clientOf(snapshot, w, req); !ok {
+		return dns.RcodeFormatError, nil
 	}
 	q.begin()
 	return q.write(q.answerMatch(ctx, snapshot.Lookup(q.relative, q.asker)))

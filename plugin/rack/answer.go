@@ -32,7 +32,9 @@ type query struct {
 	base     string
 	snapshot *index.Snapshot
 	asker    index.Asker
-	kind     kind
+	// subnet is the client's, as a forwarder told it; nil if none did.
+	subnet *dns.EDNS0_SUBNET
+	kind   kind
 	// cut says that the reply lacks records, since the asker can't take them.
 	cut   bool
 	reply dns.Msg
@@ -166,6 +168,9 @@ func (q *query) write(code int) (int, error) {
 	q.rack.counters.count(q, code)
 	if code != dns.RcodeSuccess {
 		return code, nil
+	}
+	if q.subnet != nil {
+		q.tellScope()
 	}
 	// What was written is not for us to report as a failure.
 	_ = q.w.WriteMsg(&q.reply)

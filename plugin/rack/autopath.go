@@ -19,7 +19,7 @@ func (r *Rack) AutoPath(state request.Request) []string {
 	if s == nil {
 		return nil
 	}
-	i := r.Client(s, state.W).Instance()
+	i := r.Client(s, state.W, state.Req).Instance()
 	if i == nil || i.App() == "" {
 		return nil
 	}

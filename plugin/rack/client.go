@@ -42,16 +42,22 @@ func newClients() *clients {
 	return &clients{waiting: make(chan struct{}, maxWaiting), hidden: lasting.New(slog.New(logHandler{}))}
 }
 
-// Client returns who asks, by the address that the question comes from.
-func (r *Rack) Client(s *index.Snapshot, w dns.ResponseWriter) *index.Client {
-	ip := RemoteIP(w)
+// Client returns who asks a question: as a rule, who sent it. What a forwarder says
+// of whom it asks for counts from forwarders alone, since anybody can say that.
+func (r *Rack) Client(s *index.Snapshot, w dns.ResponseWriter, req *dns.Msg) *index.Client {
+	c, _, _ := r.clientOf(s, w, req)
+	return c
+}
+
+// sender returns who has the address that a question comes from.
+func (r *Rack) sender(s *index.Snapshot, ip netip.Addr) *index.Client {
 	c := s.Asker(ip)
 	if c.Kind() != reach.Hidden {
 		return c
 	}
 	if r.clients.local.has(ip) {
 		// A process that asks at the gateway's address has that for its own.
-		return s.Asker(netip.AddrFrom4([4]byte{127, 0, 0, 1}))
+		return s.Self()
 	}
 	r.noteHidden(ip)
 	return c
@@ -62,8 +68,8 @@ func (r *Rack) Client(s *index.Snapshot, w dns.ResponseWriter) *index.Client {
 // waits until it is, but not for long. known is false if it still isn't: then
 // nobody can say what the name stands for, as long as there is an agent that may
 // yet tell.
-func (r *Rack) AwaitContainer(ctx context.Context, s *index.Snapshot, w dns.ResponseWriter) (_ *index.Snapshot, c *index.Client, known bool) {
-	c = r.Client(s, w)
+func (r *Rack) AwaitContainer(ctx context.Context, s *index.Snapshot, w dns.ResponseWriter, req *dns.Msg) (_ *index.Snapshot, c *index.Client, known bool) {
+	c = r.Client(s, w, req)
 	if c.Kind() != reach.OnNetwork {
 		return s, c, true
 	}
@@ -84,7 +90,7 @@ func (r *Rack) AwaitContainer(ctx context.Context, s *index.Snapshot, w dns.Resp
 			return s, c, false
 		}
 		s = next
-		c = r.Client(s, w)
+		c = r.Client(s, w, req)
 	}
 	return s, c, true
 }

@@ -19,7 +19,7 @@ func (r *Rack) Metadata(ctx context.Context, state request.Request) context.Cont
 	if s == nil {
 		return ctx
 	}
-	asker := sync.OnceValue(func() index.Asker { return r.Client(s, state.W) })
+	asker := sync.OnceValue(func() index.Asker { return r.Client(s, state.W, state.Req) })
 	client := func(get func(*index.Instance) string) metadata.Func {
 		return func() string {
 			if i := asker().Instance(); i != nil {

@@ -99,7 +99,11 @@ func (r *Rack) ServeDNS(ctx context.Context, w dns.ResponseWriter, req *dns.Msg)
 	q := &query{
 		rack: r, w: w, req: req,
 		name: lower, relative: relative(lower, z.name), zone: z, base: r.base,
-		snapshot: snapshot, asker: r.Client(snapshot, w),
+		snapshot: snapshot,
+	}
+	var ok bool
+	if q.asker, q.subnet, ok = r.clientOf(snapshot, w, req); !ok {
+		return dns.RcodeFormatError, nil
 	}
 	if z.forward {
 		q.base = z.name

@@ -3,6 +3,7 @@ package rack
 import (
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -183,7 +184,7 @@ func (r *Rack) setZones(names []string) error {
 
 // properties are all that there are, in the order of the manual.
 var properties = []string{
-	"etcd", "credentials", "tls", "prefix", "node", "address", "routable", "ttl", "answers", "max_stale", "preserve", "state", "fallthrough",
+	"etcd", "credentials", "tls", "prefix", "node", "address", "routable", "ttl", "forwarders", "answers", "max_stale", "preserve", "state", "fallthrough",
 }
 
 // checkZones finds arguments that are no zones, which CoreDNS leaves out without a
@@ -228,6 +229,8 @@ func (r *Rack) parseProperty(property string, args []string) error {
 		}
 	case "routable":
 		opts.Routable, err = args, atLeast(args, 1)
+	case "forwarders":
+		opts.Forwarders, err = parseForwarders(args)
 	case "ttl":
 		r.ttl, err = parseTTL(args)
 	case "answers":
@@ -287,6 +290,14 @@ func parseTLS(reg *registry.Config, args []string) error {
 		return fmt.Errorf("want CERT KEY CA, CERT KEY, or CA, not %d arguments", len(args))
 	}
 	return checkRegistry(registry.Config{CertFile: reg.CertFile, KeyFile: reg.KeyFile, CAFile: reg.CAFile})
+}
+
+// parseForwarders takes networks, and addresses for networks of one.
+func parseForwarders(args []string) ([]netip.Prefix, error) {
+	if err := atLeast(args, 1); err != nil {
+		return nil, err
+	}
+	return ParseForwarders(args)
 }
 
 func parseTTL(args []string) (uint32, error) {

@@ -31,7 +31,7 @@ func TestParse(t *testing.T) {
 		{"too long", "rack acme." + strings.Repeat(strings.Repeat("a", 60)+".", 5), at1 + `zone "acme.`},
 		{"twice", "rack acme.convox\nrack acme.convox", at2 + "rack is there twice: want one in a server block, with all zones of the rack"},
 		{"all", "rack acme.convox {\n etcd http://10.0.0.1:2379 http://10.0.0.2:2379\n prefix /other\n node n\n address auto\n routable macvlan\n ttl 0\n answers 3\n max_stale 1h\n fallthrough\n}", ""},
-		{"unknown property", "rack acme.convox {\n ttl 5\n bogus\n}", at3 + `property "bogus": there is no such property; there are etcd, credentials, tls, prefix, node, address, routable, ttl, answers, max_stale, preserve, state, fallthrough`},
+		{"unknown property", "rack acme.convox {\n ttl 5\n bogus\n}", at3 + `property "bogus": there is no such property; there are etcd, credentials, tls, prefix, node, address, routable, ttl, forwarders, answers, max_stale, preserve, state, fallthrough`},
 		{"property twice", "rack acme.convox {\n ttl 5\n ttl 6\n}", at3 + `property "ttl" is there twice`},
 		{"empty", "rack acme.convox {\n node \"\"\n}", at2 + `property "node": has an empty argument`},
 		{"etcd", "rack acme.convox {\n etcd ftp://x:1\n}", at2 + `property "etcd": etcd endpoint "ftp://x:1"`},

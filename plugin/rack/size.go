@@ -14,6 +14,8 @@ const (
 	// sizeSRV is an SRV record without its target, which is never compressed
 	// (RFC 2782).
 	sizeSRV = sizePointer + sizeRecord + 6
+	// sizeSubnet is the most that a client's subnet takes (RFC 7871).
+	sizeSubnet = 4 + 4 + 16
 	// farthest is the first octet that can't be pointed at.
 	farthest = 1 << 14
 	// longest is the longest name as text, with its last dot.
@@ -29,6 +31,9 @@ func (q *query) room() int {
 	room := q.limit() - q.start()
 	if opt := q.req.IsEdns0(); opt != nil {
 		room -= dns.Len(opt)
+	}
+	if q.subnet != nil {
+		room -= sizeSubnet
 	}
 	return room
 }

@@ -222,6 +222,9 @@ func btoi(b bool) int {
 // in the spelling that the question had: by the app's name or its namespace.
 // It is empty if the instances are of several services.
 func (q *query) targetSuffix(match *index.Match) string {
+	if match.Service != nil && match.Service.IsAlias() {
+		return ""
+	}
 	labels := 0
 	switch match.Kind {
 	case index.Target:

@@ -99,6 +99,12 @@ func (d *dump) forward() {
 			d.service(v.Name()+"."+base, v)
 			d.flush()
 		}
+		for v := range d.s.Aliases(app) {
+			if !hidden(v.Name()) {
+				d.alias(v.Name()+"."+base, v)
+				d.flush()
+			}
+		}
 		for r := range app.Resources() {
 			if !hidden(r.Name + ".resource") {
 				d.resource(r.Name+".resource."+base, r)
@@ -165,6 +171,14 @@ func (d *dump) ports(owner string, match *index.Match, service string) {
 		}
 	}
 	d.rrs = append(d.rrs, rrs...)
+}
+
+// alias writes what the name of an alias has. What stands below it is found by the
+// names of the instances' own services.
+func (d *dump) alias(name string, v *index.Service) {
+	endpoints := d.s.Endpoints(v, index.Stranger())
+	d.addresses(name, endpoints)
+	d.ports(name, &index.Match{Kind: index.AService, Service: v, Endpoints: endpoints}, "")
 }
 
 // portLabels are the labels before a service's name by which a port is found.

@@ -64,9 +64,9 @@ func (s *Shortname) ServeDNS(ctx context.Context, w dns.ResponseWriter, req *dns
 	}
 	folded := registry.FoldName(strings.TrimSuffix(lower, "."))
 	rest, last := split(folded)
-	client := func() *index.Client { return snapshot.Asker(rack.RemoteIP(w)) }
+	client := func() *index.Client { return s.rack.Client(snapshot, w, req) }
 	if rest == "" && s.isService(last, qtype) {
-		later, c, known := s.rack.AwaitContainer(ctx, snapshot, w)
+		later, c, known := s.rack.AwaitContainer(ctx, snapshot, w, req)
 		if !known {
 			// Whose it is will be known in a moment, and others must not deny
 			// it until then.
@@ -106,7 +106,7 @@ func (s *Shortname) standsFor(snapshot *index.Snapshot, client func() *index.Cli
 		// There are names below it, so it exists (RFC 8020), and others would deny
 		// all of them with it.
 	}
-	if s.isNamespace(last) && snapshot.App(last) != nil {
+	if s.isNamespace(last) && snapshot.Known(last) {
 		return folded, false
 	}
 	return "", false
@@ -121,7 +121,7 @@ func (s *Shortname) Metadata(ctx context.Context, state request.Request) context
 		return ctx
 	}
 	full := sync.OnceValue(func() string {
-		client := func() *index.Client { return snapshot.Asker(rack.RemoteIP(state.W)) }
+		client := func() *index.Client { return s.rack.Client(snapshot, state.W, state.Req) }
 		full, _ := s.standsFor(snapshot, client, registry.FoldName(strings.TrimSuffix(lower, ".")), state.QType())
 		return full
 	})

@@ -24,23 +24,31 @@ func main() {
 	udpPorts := flag.String("udp", "", "UDP `ports` that reply with the container's ID and what they got")
 	asks := flag.String("ask", "", "a DNS `server` to ask for the addresses of the names given as arguments, once each, in place of serving")
 	linger := flag.Duration("linger", 0, "how long to go on serving after SIGTERM")
+	deaf := flag.Bool("deaf", false, "ignore SIGTERM")
 	flag.Parse()
+	if *deaf {
+		signal.Ignore(syscall.SIGTERM)
+	}
 	if *asks != "" {
 		ask(*asks, flag.Args())
 		return
 	}
-	if err := run(*httpPorts, *tcpPorts, *udpPorts, *linger); err != nil {
+	if err := run(*httpPorts, *tcpPorts, *udpPorts, *linger, *deaf); err != nil {
 		log.Fatal(err)
 	}
 }
 
 // run serves until SIGTERM or SIGINT, and a while longer.
-func run(httpPorts, tcpPorts, udpPorts string, linger time.Duration) error {
+func run(httpPorts, tcpPorts, udpPorts string, linger time.Duration, deaf bool) error {
 	id, err := containerID()
 	if err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if deaf {
+		signals = signals[:1]
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	defer stop()
 	// As servers do that read their configuration anew.
 	signal.Ignore(syscall.SIGHUP)

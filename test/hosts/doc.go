@@ -33,6 +33,12 @@
 // a [Fact] for each client and endpoint beside the [View] that an agent has of
 // each host: rules are right if they say of each fact what was dialled.
 //
+// [Lab.Rack] runs rackdns: a registry, and an agent and a DNS server on each
+// host. [Rack.Told] is what a client is told of one port of a container, and
+// Resolved what `rackdns resolve` says of that. A row of told_test.go states both
+// and has what is told dialled; of scenes drawn at random all is judged: what is
+// told must answer, and what is left out must not.
+//
 // # A new kind of host
 //
 // What is a matter of addresses, routes or the engine's configuration is an

@@ -91,6 +91,8 @@ func (d *draw) host(t *testing.T, index int, h *Host, size Size) (first, joiners
 		if len(first) > 0 && first[0].Networks[0] != "host" && d.one(8) {
 			spec.Networks, spec.Publish, spec.PublishAll = []string{"container:" + first[0].Name}, nil, false
 			spec.TCP, spec.UDP = []uint16{uint16(900 + i)}, nil
+			// Docker has it expose none.
+			spec.Labels = map[string]string{fmt.Sprintf("rackdns.port.%d", 900+i): ""}
 			joiners = append(joiners, Placed{h, spec})
 			continue
 		}

@@ -68,6 +68,9 @@ func TestHosts(t *testing.T) {
 	t.Run("Restart", s.testRestart)
 	t.Run("Draw", s.testDraw)
 	t.Run("Told", s.testTold)
+	rack := s.Rack(t)
+	rack.Settle(t)
+	t.Run("Rows", func(t *testing.T) { s.testRows(t, rack) })
 }
 
 // furniture are a host's containers, nearly the same on each; it makes their

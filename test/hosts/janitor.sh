@@ -5,7 +5,7 @@ dir=$1 prefix=$2
 
 cat >/dev/null
 
-for pid in $(pgrep -f "^[^ ]*dnsmasq .*$dir/"); do kill -KILL "$pid"; done 2>/dev/null
+for pid in $(pgrep -f "^[^ ]*dnsmasq .*$dir/|^$dir/"); do kill -KILL "$pid"; done 2>/dev/null
 # What still lives in a namespace keeps it, nameless, until its own end.
 for netns in /run/netns/"$prefix"-*; do
     [ -e "$netns" ] && ip netns delete "${netns##*/}"

@@ -100,6 +100,8 @@ func (r rules) inside(client *Client, e Endpoint) verdict {
 		return unknown // which of them leads there?
 	case proxied && e.Proto == "tcp":
 		return yes
+	case proxied && r.driver(client.Node, networksOf(client)[0]) == "overlay" && e.Bound.IsUnspecified():
+		return unknown // its gateway is docker_gwbridge's, which no inspect of it tells
 	case proxied:
 		// At a wildcard it replies from the gateway of who asks.
 		return verdictOf(!e.Bound.IsUnspecified() || slices.Contains(gateways(client), e.At.Addr()))

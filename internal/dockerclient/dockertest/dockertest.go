@@ -137,10 +137,16 @@ func (e *Engine) Host() string { return "unix://" + e.Path("d.sock") }
 // Path is that of a file beside the engine's own, all of which go with it.
 func (e *Engine) Path(name string) string { return filepath.Join(e.dir, name) }
 
-// Write writes such a file.
+// Write writes such a file, whole or not at all: somebody may wait for it to be
+// there, and read it at once.
 func (e *Engine) Write(t *testing.T, name, content string) {
 	t.Helper()
-	if err := os.WriteFile(e.Path(name), []byte(content), 0o600); err != nil {
+	next := e.Path("." + name + ".next")
+	err := os.WriteFile(next, []byte(content), 0o600)
+	if err == nil {
+		err = os.Rename(next, e.Path(name))
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 }

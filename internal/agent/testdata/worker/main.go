@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 )
 
@@ -26,12 +27,27 @@ func run(args []string) error {
 		<-c
 		return nil
 	case args[0] == "stubborn":
-		// To take a signal and go on is to survive it.
+		// Takes signals and goes on.
 		c := make(chan os.Signal, 1)
 		signal.Notify(c, syscall.SIGTERM, syscall.SIGHUP)
+		fmt.Println("settled")
 		for s := range c {
 			fmt.Println("got", s)
 		}
+		return nil
+	case args[0] == "deaf":
+		// To ignore a signal is to survive it.
+		for _, n := range args[1:] {
+			s, err := strconv.Atoi(n)
+			if err != nil {
+				return err
+			}
+			signal.Ignore(syscall.Signal(s))
+		}
+		c := make(chan os.Signal, 1)
+		signal.Notify(c, syscall.SIGUSR1)
+		fmt.Println("settled")
+		<-c
 		return nil
 	case args[0] == "touch":
 		return os.WriteFile(args[1], nil, 0o600)

@@ -14,7 +14,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/miekg/dns"
 )
@@ -25,6 +24,7 @@ import (
 func TestHostFacts(t *testing.T) {
 	t.Parallel()
 	l := New(t)
+	program := l.build(t)
 	lan := l.LAN(t, "lan", "192.0.2.0/24")
 	stranger := l.Machine(t, "stranger", On(lan, "192.0.2.9"))
 	stranger.Whoami(t, 53)
@@ -36,9 +36,9 @@ func TestHostFacts(t *testing.T) {
 	resolvers := filepath.Join(dir, "resolv.conf")
 	write(t, resolvers, "nameserver 192.0.2.200\n")
 	socket := filepath.Join(dir, "s")
-	server := alpha.rackdns(t, resolvers, "standalone", "--rack", "lab", "--docker", "off", "--http", "off", "--data", filepath.Join(dir, "data"),
+	server := alpha.rackdns(t, program, resolvers, "standalone", "--rack", "lab", "--docker", "off", "--http", "off", "--data", filepath.Join(dir, "data"),
 		"--etcd-listen", "unix:"+socket, "--dns", "192.0.2.50:1053", "--dns", "192.0.2.2:1053", "--allow-recursion", "any")
-	agent := alpha.rackdns(t, resolvers, "agent", "--rack", "lab", "--etcd", "unix://"+socket, "--docker", alpha.Engine.Host(), "--node", "alpha")
+	agent := alpha.rackdns(t, program, resolvers, "agent", "--rack", "lab", "--etcd", "unix://"+socket, "--docker", alpha.Engine.Host(), "--node", "alpha")
 
 	const name = "web.default.lab.convox"
 	first, joined := netip.MustParseAddrPort("192.0.2.2:1053"), netip.MustParseAddrPort("192.0.2.50:1053")
@@ -95,7 +95,7 @@ func TestHostFacts(t *testing.T) {
 	}
 
 	write(t, filepath.Join(dir, "Corefile"), ".:1054 {\n  bind 127.0.0.1\n  forward . /etc/resolv.conf\n}\n")
-	plain := alpha.rackdns(t, resolvers, "dns", "-conf", filepath.Join(dir, "Corefile"))
+	plain := alpha.rackdns(t, program, resolvers, "dns", "-conf", filepath.Join(dir, "Corefile"))
 	soon(t, "CoreDNS", func() error { return plain.says("CoreDNS") })
 	// Nobody is at the DNS server that the system had at first.
 	write(t, resolvers, "search example\nnameserver 192.0.2.9\n")
@@ -113,12 +113,13 @@ func TestHostFacts(t *testing.T) {
 	if n := strings.Count(server.String(), "DNS servers have changed"); n != 1 {
 		t.Errorf("%d lines tell of the new DNS servers", n)
 	}
-	t.Run("Elsewhere", func(t *testing.T) { testElsewhere(t, alpha, stranger) })
+	t.Run("Elsewhere", func(t *testing.T) { testElsewhere(t, program, alpha, stranger) })
 }
 
 // testElsewhere asks a host's engine from another one, by each way to say which
 // engine it is: the node is at the engine's host.
-func testElsewhere(t *testing.T, alpha *Host, from *Machine) {
+func testElsewhere(t *testing.T, program string, alpha *Host, from *Machine) {
+	t.Helper()
 	const at = "192.0.2.77:2375"
 	var listener net.Listener
 	err := alpha.netns.do(func() (err error) {
@@ -145,10 +146,6 @@ func testElsewhere(t *testing.T, alpha *Host, from *Machine) {
 			carrying.Go(func() { _, _ = io.Copy(c, to); c.Close() })
 		}
 	})
-	program, err := rackdnsProgram()
-	if err != nil {
-		t.Fatal(err)
-	}
 	settings := t.TempDir()
 	// A context lies below the digest of its name.
 	dir := filepath.Join(settings, "contexts", "meta", fmt.Sprintf("%x", sha256.Sum256([]byte("far"))))
@@ -177,6 +174,7 @@ func testElsewhere(t *testing.T, alpha *Host, from *Machine) {
 func TestLateBind(t *testing.T) {
 	t.Parallel()
 	l := New(t)
+	program := l.build(t)
 	lan := l.LAN(t, "lan", "192.0.2.0/24")
 	stranger := l.Machine(t, "stranger", On(lan, "192.0.2.9"))
 	answers := func(at string) {
@@ -191,7 +189,7 @@ func TestLateBind(t *testing.T) {
 			alpha := l.Machine(t, name, On(lan, "192.0.2.2"))
 			dir := t.TempDir()
 			write(t, filepath.Join(dir, "Corefile"), ".:1053 {\n  bind "+hosts+"\n  whoami\n}\n")
-			server := alpha.rackdns(t, "/etc/resolv.conf", "dns", "-conf", filepath.Join(dir, "Corefile"))
+			server := alpha.rackdns(t, program, "/etc/resolv.conf", "dns", "-conf", filepath.Join(dir, "Corefile"))
 			soon(t, "the server's word", func() error { return server.says("this host has no address") })
 			if name == "beside" {
 				answers("192.0.2.2")
@@ -207,18 +205,16 @@ func TestLateBind(t *testing.T) {
 	}
 }
 
-// rackdnsProgram builds the program under test, once.
-var rackdnsProgram = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "rackdns-hosts-")
-	if err != nil {
-		return "", err
-	}
-	file := filepath.Join(dir, "rackdns")
+// build builds the program under test, into the lab's directory: by that the
+// janitor knows what is left of it.
+func (l *Lab) build(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(l.dir, "rackdns")
 	if out, err := exec.Command("go", "build", "-o", file, "github.com/rackdns/rackdns/cmd/rackdns").CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build rackdns: %w\n%s", err, out)
+		t.Fatalf("build rackdns: %v\n%s", err, out)
 	}
-	return file, nil
-})
+	return file
+}
 
 // running is a program on a machine, and what it has said.
 type running struct {
@@ -249,12 +245,8 @@ func (r *running) says(what string) error {
 
 // rackdns runs the program under test on a machine, with a resolv.conf of its
 // own, until the test ends.
-func (c *Client) rackdns(t *testing.T, resolvConf string, args ...string) *running {
+func (c *Client) rackdns(t *testing.T, program, resolvConf string, args ...string) *running {
 	t.Helper()
-	program, err := rackdnsProgram()
-	if err != nil {
-		t.Fatal(err)
-	}
 	r := &running{}
 	r.cmd = c.Command("unshare", append([]string{"-m", "sh", "-c", `mount --bind "$0" /etc/resolv.conf && exec "$@"`, resolvConf, program}, args...)...)
 	r.cmd.Stdout, r.cmd.Stderr = r, r
@@ -283,22 +275,5 @@ func write(t *testing.T, file, text string) {
 	t.Helper()
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// soon waits for what takes a moment.
-func soon(t *testing.T, what string, check func() error) {
-	t.Helper()
-	begin := time.Now()
-	for {
-		err := check()
-		if err == nil {
-			t.Logf("%s: %s", what, time.Since(begin).Round(time.Millisecond))
-			return
-		}
-		if time.Since(begin) > 30*time.Second {
-			t.Fatalf("%s: %v", what, err)
-		}
-		<-time.After(20 * time.Millisecond)
 	}
 }

@@ -118,6 +118,7 @@ func TestHostFacts(t *testing.T) {
 // testElsewhere asks a host's engine from another one, by each way to say which
 // engine it is: the node is at the engine's host.
 func testElsewhere(t *testing.T, alpha *Host, from *Machine) {
+	t.Helper()
 	const at = "192.0.2.77:2375"
 	var listener net.Listener
 	err := alpha.netns.do(func() (err error) {

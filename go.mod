@@ -39,6 +39,12 @@ require (
 )
 
 require (
+	github.com/docker/cli v28.5.2+incompatible
+	github.com/docker/docker-credential-helpers v0.9.13 // indirect
+	github.com/fvbommel/sortorder v1.2.1 // indirect
+)
+
+require (
 	github.com/Microsoft/go-winio v0.6.2 // indirect
 	github.com/apparentlymart/go-cidr v1.1.1 // indirect
 	github.com/aws/aws-sdk-go-v2 v1.47.1 // indirect

@@ -5,11 +5,11 @@ import (
 	"strings"
 	"time"
 
-	docker "github.com/docker/docker/client"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/rackdns/rackdns/internal/agent"
+	"github.com/rackdns/rackdns/internal/dockerclient"
 	"github.com/rackdns/rackdns/internal/registry"
 )
 
@@ -55,7 +55,7 @@ func checkDocker(host string) error {
 	if at := strings.LastIndexByte(address, '@'); at >= 0 && strings.Contains(strings.TrimPrefix(address[:at], "//"), ":") {
 		return usagef("--docker %q: an address is no place for a password", "…"+address[at:])
 	}
-	if _, err := docker.ParseHostURL(host); err != nil {
+	if _, err := dockerclient.Find(host); err != nil {
 		return usagef("--docker %q: %w", host, err)
 	}
 	return nil
@@ -91,7 +91,7 @@ lease, so that an upgrade goes unnoticed; with --drain it removes them.`,
 				return usagef("--ttl %s: want whole seconds, two or more", ttl)
 			}
 			cfg.TTL, cfg.DrainOnStop, cfg.Logger = ttl, drain, setUpLog()
-			if err := metric.check(cmd.Flags(), node.hostAddress); err != nil {
+			if err := metric.check(cmd.Context(), cmd.Flags(), node.hostAddress); err != nil {
 				return err
 			}
 			client, err := reg.open()
@@ -117,6 +117,7 @@ lease, so that an upgrade goes unnoticed; with --drain it removes them.`,
 }
 
 func runAgent(ctx context.Context, cfg agent.Config, client *registry.Client, metrics *httpFlag) error {
+	serving()
 	cfg.Registry = client
 	a, err := agent.New(cfg)
 	if err != nil {
@@ -137,6 +138,10 @@ func runAgent(ctx context.Context, cfg agent.Config, client *registry.Client, me
 	if err := client.Check(ctx); err != nil && ctx.Err() == nil {
 		cfg.Logger.Warn("registry out of reach, and keep trying", "error", err)
 	}
-	cfg.Logger.Info("watching Docker", "rack", client.Layout().Rack(), "node", cfg.Node, "address", a.HostAddress(), "registry", client.Endpoints())
+	address := "not known yet"
+	if ip := a.HostAddress(); ip.IsValid() {
+		address = ip.String()
+	}
+	cfg.Logger.Info("watching Docker", "rack", client.Layout().Rack(), "node", cfg.Node, "address", address, "registry", client.Endpoints())
 	return a.Run(ctx)
 }

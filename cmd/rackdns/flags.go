@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/miekg/dns"
 	"github.com/spf13/pflag"
@@ -64,19 +66,67 @@ func environment(flag string) string {
 	return "RACKDNS_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-// checkListen checks a flag that says where to listen.
-func checkListen(flag, address string) error {
-	host, port, err := net.SplitHostPort(address)
+// hostTimeout bounds the look-up of a host name in a flag.
+const hostTimeout = 5 * time.Second
+
+// listenAddresses returns where a flag says to listen, as ADDRESS:PORT: that
+// itself; all addresses of this host for :PORT; those of a host name, of which
+// there may be several.
+func listenAddresses(ctx context.Context, flag, given string) ([]string, error) {
+	host, port, err := net.SplitHostPort(given)
 	if err != nil {
-		return usagef("--%s %q: want ADDRESS:PORT", flag, address)
+		return nil, usagef("--%s %q: want ADDRESS:PORT, HOST:PORT or :PORT", flag, given)
 	}
-	if _, err := netip.ParseAddr(host); err != nil {
-		return usagef("--%s %q: %q is not an IP address", flag, address, host)
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return nil, usagef("--%s %q: %q is not a port", flag, given, port)
 	}
-	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
-		return usagef("--%s %q: %q is not a port", flag, address, port)
+	port = strconv.FormatUint(n, 10)
+	if host == "" {
+		return []string{net.JoinHostPort(anyAddress(), port)}, nil
 	}
-	return nil
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return []string{net.JoinHostPort(ip.String(), port)}, nil
+	}
+	// What looks like an address is one that was mistyped.
+	if _, ok := dns.IsDomainName(host); !ok || strings.ContainsAny(host, ":/ ") || strings.Trim(host, "0123456789.") == "" {
+		return nil, usagef("--%s %q: %q is neither an IP address nor a host name", flag, given, host)
+	}
+	ctx, cancel := context.WithTimeout(ctx, hostTimeout)
+	defer cancel()
+	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return nil, fmt.Errorf("--%s %q: no address of %s is known: %w", flag, given, host, err)
+	}
+	var all []string
+	for _, ip := range ips {
+		if at := net.JoinHostPort(ip.Unmap().String(), port); !slices.Contains(all, at) {
+			all = append(all, at)
+		}
+	}
+	// IPv4 first: who takes one of them takes what most can reach.
+	slices.SortStableFunc(all, func(a, b string) int { return strings.Count(a, "[") - strings.Count(b, "[") })
+	return all, nil
+}
+
+// listenAddress is listenAddresses for who listens at one only.
+func listenAddress(ctx context.Context, flag, given string) (string, error) {
+	all, err := listenAddresses(ctx, flag, given)
+	if err != nil {
+		return "", err
+	}
+	return all[0], nil
+}
+
+// anyAddress stands for all addresses of this host, those of IPv6 too where it
+// has that.
+func anyAddress() string {
+	c, err := net.ListenPacket("udp6", "[::]:0")
+	if err != nil {
+		return netip.IPv4Unspecified().String()
+	}
+	_ = c.Close()
+	return netip.IPv6Unspecified().String()
 }
 
 func checkSuffix(suffix string) error {

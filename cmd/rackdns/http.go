@@ -58,7 +58,7 @@ func (f *httpFlag) addHosts(flags *pflag.FlagSet) {
 
 // check takes the flag as it was given, or wasn't. Others know this host by the
 // address that it has for them, if that is given.
-func (f *httpFlag) check(flags *pflag.FlagSet, hostAddress string) (err error) {
+func (f *httpFlag) check(ctx context.Context, flags *pflag.FlagSet, hostAddress string) (err error) {
 	names := f.names
 	if _, err := netip.ParseAddr(hostAddress); err == nil {
 		names = append(slices.Clone(names), hostAddress)
@@ -73,7 +73,8 @@ func (f *httpFlag) check(flags *pflag.FlagSet, hostAddress string) (err error) {
 	if f.address == "" {
 		return nil
 	}
-	return checkListen(f.name, f.address)
+	f.address, err = listenAddress(ctx, f.name, f.address)
+	return err
 }
 
 // serve serves until the returned function is called. /healthz and, for

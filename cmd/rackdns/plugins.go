@@ -6,7 +6,6 @@ import (
 	_ "github.com/coredns/coredns/plugin/acl"
 	_ "github.com/coredns/coredns/plugin/any"
 	_ "github.com/coredns/coredns/plugin/autopath"
-	_ "github.com/coredns/coredns/plugin/bind"
 	_ "github.com/coredns/coredns/plugin/bufsize"
 	_ "github.com/coredns/coredns/plugin/cache"
 	_ "github.com/coredns/coredns/plugin/chaos"
@@ -40,6 +39,7 @@ import (
 	_ "github.com/coredns/coredns/plugin/view"
 	_ "github.com/coredns/coredns/plugin/whoami"
 
+	_ "github.com/rackdns/rackdns/plugin/bind" // in place of CoreDNS's
 	_ "github.com/rackdns/rackdns/plugin/rack"
 	_ "github.com/rackdns/rackdns/plugin/recursion"
 	_ "github.com/rackdns/rackdns/plugin/shortname"

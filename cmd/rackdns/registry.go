@@ -40,8 +40,8 @@ func (f *listenFlags) add(flags *pflag.FlagSet) {
 }
 
 // config returns what the flags say, checked.
-func (f *listenFlags) config(data string) (embedded.Config, error) {
-	cfg := embedded.Config{Dir: data, CertFile: f.certFile, KeyFile: f.keyFile, ClientCAFile: f.clientCAFile}
+func (f *listenFlags) config(ctx context.Context, data string) (cfg embedded.Config, err error) {
+	cfg = embedded.Config{Dir: data, CertFile: f.certFile, KeyFile: f.keyFile, ClientCAFile: f.clientCAFile}
 	path, isSocket := strings.CutPrefix(f.address, "unix:")
 	if isSocket {
 		if path = strings.TrimPrefix(path, "//"); path == "" || strings.HasSuffix(path, "/") {
@@ -49,10 +49,9 @@ func (f *listenFlags) config(data string) (embedded.Config, error) {
 		}
 		cfg.Socket = path
 	} else if f.address != "" {
-		if err := checkListen("etcd-listen", f.address); err != nil {
+		if cfg.Listen, err = listenAddress(ctx, "etcd-listen", f.address); err != nil {
 			return cfg, err
 		}
-		cfg.Listen = f.address
 	}
 	if (f.user == "") != (f.passwordFile == "") {
 		return cfg, usagef("--etcd-user and --etcd-password-file come together")

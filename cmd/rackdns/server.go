@@ -1,7 +1,8 @@
 package main
 
 import (
-	"bufio"
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
@@ -38,29 +40,26 @@ func (s *standalone) startDNS(corefile string) (*dnsserve.Server, error) {
 	return server, nil
 }
 
-// checkPortsFree finds out before anything has been started.
+// checkPortsFree finds out before anything has been started whether DNS can be
+// answered at one of the addresses at least, now or when this host has it.
 func checkPortsFree(addresses []string) error {
+	var first error
 	for _, address := range addresses {
-		udp, err := net.ListenPacket("udp", address)
-		if err == nil {
-			_ = udp.Close()
-			var tcp net.Listener
-			if tcp, err = net.Listen("tcp", address); err == nil {
-				_ = tcp.Close()
-				continue
-			}
+		err := dnsserve.Listenable(address)
+		if err == nil || errors.Is(err, syscall.EADDRNOTAVAIL) {
+			return nil
 		}
 		switch {
 		case errors.Is(err, syscall.EADDRINUSE):
-			return fmt.Errorf("DNS address %s is in use: choose another with --dns", address)
+			err = fmt.Errorf("DNS address %s is in use: choose another with --dns", address)
 		case errors.Is(err, syscall.EACCES):
-			return fmt.Errorf("DNS address %s: only root may listen there: choose a port over 1023 with --dns", address)
-		case errors.Is(err, syscall.EADDRNOTAVAIL):
-			return fmt.Errorf("DNS address %s: this host has no such address: choose another with --dns", address)
+			err = fmt.Errorf("DNS address %s: only root may listen there: choose a port over 1023 with --dns", address)
+		default:
+			err = fmt.Errorf("DNS address %s (--dns): %w", address, err)
 		}
-		return fmt.Errorf("DNS address %s (--dns): %w", address, err)
+		first = cmp.Or(first, err)
 	}
-	return nil
+	return first
 }
 
 // corefile returns the configuration of the DNS server: the rack's zone, its
@@ -75,7 +74,6 @@ func (s *standalone) corefile(etcd, node string) string {
 		}
 		byPort[port] = append(byPort[port], host)
 	}
-	s.upstreams = s.findUpstreams()
 	var b strings.Builder
 	for _, port := range ports {
 		hosts := strings.Join(byPort[port], " ")
@@ -169,16 +167,14 @@ func (s *standalone) checkForwarders() error {
 
 // findUpstreams finds the system's DNS servers, without this one, which would
 // ask itself for ever.
-func (s *standalone) findUpstreams() []string {
-	f, err := os.Open(resolvConf)
+func (s *standalone) findUpstreams() ([]string, error) {
+	text, err := os.ReadFile(resolvConf)
 	if err != nil {
-		s.log.Warn("no DNS servers to forward to: other names are refused", "error", err)
-		return nil
+		return nil, err
 	}
-	defer func() { _ = f.Close() }()
 	var found []string
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		fields := strings.Fields(lines.Text())
+	for line := range strings.Lines(string(text)) {
+		fields := strings.Fields(line)
 		if len(fields) < 2 || fields[0] != "nameserver" {
 			continue
 		}
@@ -188,9 +184,55 @@ func (s *standalone) findUpstreams() []string {
 		}
 	}
 	if len(found) == 0 {
-		s.log.Warn("no DNS servers to forward to: other names are refused", "file", resolvConf)
+		return nil, fmt.Errorf("%s names none but this one", resolvConf)
 	}
-	return found
+	return found, nil
+}
+
+// upstreamsInterval is how often it is looked whether the system has other DNS
+// servers. The file may be written anew, replaced, or mounted over, of which the
+// kernel tells in as many ways.
+const upstreamsInterval = time.Second
+
+// followUpstreams has the DNS server forward to the system's DNS servers as they
+// change, until ctx ends.
+func (s *standalone) followUpstreams(ctx context.Context, server *dnsserve.Server, corefile func() string) {
+	again := time.NewTicker(upstreamsInterval)
+	defer again.Stop()
+	var last []string
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-again.C:
+		}
+		found, err := s.findUpstreams()
+		s.noteUpstreams(err)
+		// Twice the same: a file is empty for a moment while it is written.
+		settled := slices.Equal(found, last)
+		last = found
+		if !settled || slices.Equal(found, s.upstreams) {
+			continue
+		}
+		before := s.upstreams
+		s.upstreams = found
+		if err := server.Reload(corefile()); err != nil {
+			s.upstreams = before
+			s.unchanged.Note("the system has other DNS servers, and the DNS server can't go over to them: trying again", err, "file", resolvConf, "servers", found)
+			continue
+		}
+		s.unchanged.Over("the DNS server has gone over to the system's DNS servers")
+		s.log.Info("the system's DNS servers have changed: other names are forwarded to them", "file", resolvConf, "servers", found, "before", before)
+	}
+}
+
+// noteUpstreams says if there is nobody to forward to.
+func (s *standalone) noteUpstreams(err error) {
+	if err != nil {
+		s.alone.Note("no DNS servers to forward to: other names are refused until there are", err, "file", resolvConf)
+		return
+	}
+	s.alone.Over("there are DNS servers to forward to")
 }
 
 func (s *standalone) listensAt(server netip.AddrPort) bool {

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 
 	"github.com/rackdns/rackdns/internal/agent"
 	"github.com/rackdns/rackdns/internal/index"
+	"github.com/rackdns/rackdns/internal/lasting"
 	"github.com/rackdns/rackdns/internal/registry"
 	"github.com/rackdns/rackdns/internal/registry/embedded"
 	"github.com/rackdns/rackdns/plugin/recursion"
@@ -45,6 +48,9 @@ type standalone struct {
 	http      httpFlag
 
 	log *slog.Logger
+	// alone is that there is nobody to forward to, unchanged that a change of
+	// that failed.
+	alone, unchanged *lasting.Trouble
 	// answers says that the DNS server is there.
 	answers atomic.Bool
 }
@@ -58,7 +64,7 @@ func standaloneCommand() *cobra.Command {
   rackdns standalone --rack acme --dns 127.0.0.1:1053 --dns 172.17.0.1:53`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := s.http.check(cmd.Flags(), s.node.hostAddress); err != nil {
+			if err := s.http.check(cmd.Context(), cmd.Flags(), s.node.hostAddress); err != nil {
 				return err
 			}
 			return s.run(cmd.Context())
@@ -67,7 +73,7 @@ func standaloneCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&s.rack, "rack", "local", "name of the rack")
 	f.StringVar(&s.suffix, "suffix", "convox", "domain of the rack: its zone is <rack>.<suffix>")
-	f.StringSliceVar(&s.dns, "dns", []string{"127.0.0.1:1053"}, "where to answer DNS queries; can be there several times")
+	f.StringSliceVar(&s.dns, "dns", []string{"127.0.0.1:1053"}, "where to answer DNS queries, ADDRESS:PORT, HOST:PORT or :PORT; can be there several times")
 	f.StringSliceVar(&s.forwarders, "forwarders", nil, "networks of DNS servers that ask on behalf of others, such as 127.0.0.1 or 10.0.0.0/8: strangers, unless they tell the client's subnet (RFC 7871)")
 	f.StringSliceVar(&s.namespaces, "namespaces", nil, "namespaces with short names though the world knows them too, such as shop or dev; can be there several times")
 	f.StringSliceVar(&s.recursion, "allow-recursion", []string{recursion.LocalNets}, "for whom names outside of the rack are looked up: \""+recursion.LocalNets+"\" (this host's networks and Docker's), networks, \""+recursion.Any+"\" or \""+recursion.None+"\"; can be there several times")
@@ -83,7 +89,7 @@ func standaloneCommand() *cobra.Command {
 func defaultData() string { return registry.DefaultDataDir() }
 
 // agentConfig checks all flags.
-func (s *standalone) agentConfig() (agent.Config, error) {
+func (s *standalone) agentConfig(ctx context.Context) (agent.Config, error) {
 	if err := registry.CheckLabel("--rack", s.rack); err != nil {
 		return agent.Config{}, usageError{err}
 	}
@@ -93,11 +99,19 @@ func (s *standalone) agentConfig() (agent.Config, error) {
 	if len(s.dns) == 0 {
 		return agent.Config{}, usagef("--dns: is empty")
 	}
-	for _, address := range s.dns {
-		if err := checkListen("dns", address); err != nil {
+	var listen []string
+	for _, given := range s.dns {
+		all, err := listenAddresses(ctx, "dns", given)
+		if err != nil {
 			return agent.Config{}, err
 		}
+		for _, at := range all {
+			if !slices.Contains(listen, at) {
+				listen = append(listen, at)
+			}
+		}
 	}
+	s.dns = listen
 	if err := s.checkNamespaces(); err != nil {
 		return agent.Config{}, err
 	}
@@ -121,15 +135,16 @@ func (s *standalone) agentConfig() (agent.Config, error) {
 }
 
 func (s *standalone) run(ctx context.Context) (err error) {
-	cfg, err := s.agentConfig()
+	cfg, err := s.agentConfig(ctx)
 	if err != nil {
 		return err
 	}
-	listen, err := s.etcd.config(s.data)
+	listen, err := s.etcd.config(ctx, s.data)
 	if err != nil {
 		return err
 	}
 	s.log = setUpLog()
+	serving()
 	cfg.Logger, cfg.Alone = s.log, true
 	if err := checkPortsFree(s.dns); err != nil {
 		return err
@@ -189,13 +204,20 @@ func (s *standalone) runWith(ctx context.Context, etcd *embedded.Registry, cfg a
 			return err
 		}
 	}
-	server, err := s.startDNS(s.corefile(etcd.Endpoint(), cfg.Node))
+	s.alone, s.unchanged = lasting.New(s.log), lasting.New(s.log)
+	s.upstreams, err = s.findUpstreams()
+	s.noteUpstreams(err)
+	corefile := func() string { return s.corefile(etcd.Endpoint(), cfg.Node) }
+	server, err := s.startDNS(corefile())
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, server.Stop()) }()
 	s.answers.Store(true)
 	s.banner(etcd.Endpoint(), cfg.Node, state, found)
+	var following sync.WaitGroup
+	following.Go(func() { s.followUpstreams(ctx, server, corefile) })
+	defer func() { cancel(); following.Wait() }()
 
 	select {
 	case <-ctx.Done():

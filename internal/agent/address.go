@@ -23,16 +23,22 @@ var nowhere = []string{"203.0.113.1:9", "[2001:db8::1]:9"}
 // errNoAddress says what to do about a host without a default route.
 var errNoAddress = errors.New("this host has no default route to tell its address by: say which address others reach it by with --host-address")
 
-// nodeAddress returns the address by which other hosts reach this one: the one
-// that was configured, else the one of the default route.
-func nodeAddress(configured netip.Addr) (netip.Addr, error) {
-	if configured.IsValid() {
-		a := configured.Unmap()
-		if why := badNodeAddress(a); why != "" {
-			return netip.Addr{}, fmt.Errorf("host address %s: %s, so no other host can reach it", configured, why)
-		}
-		return a, nil
+// checkHostAddress checks the address that was configured, in the form in which
+// the registry has it; none is fine.
+func checkHostAddress(configured netip.Addr) (netip.Addr, error) {
+	if !configured.IsValid() {
+		return configured, nil
 	}
+	a := configured.Unmap()
+	if why := badNodeAddress(a); why != "" {
+		return netip.Addr{}, fmt.Errorf("host address %s: %s, so no other host can reach it", configured, why)
+	}
+	return a, nil
+}
+
+// routeAddress returns the address of this host that the default route leaves
+// by, or errNoAddress.
+func routeAddress() (netip.Addr, error) {
 	for _, to := range nowhere {
 		conn, err := net.Dial("udp", to)
 		if err != nil {
@@ -240,38 +246,4 @@ type insideError struct {
 func (e *insideError) Error() string {
 	return fmt.Sprintf("address %s of the default route lies in Docker's network %q, as if the agent ran in a container: run it with --network host, or say with --host-address which address others reach the host by",
 		e.addr, e.network)
-}
-
-// locate makes sure that an address that nobody configured is the host's, and
-// returns Docker's bridges. A node that is alone falls back to the host's
-// address on one of those, which the host and all its containers reach: better
-// than the one in which it runs itself, or none.
-func (a *Agent) locate(ctx context.Context, e engine) (bridges, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	b, err := dockerBridges(ctx, e)
-	if err != nil || a.cfg.HostAddress.IsValid() {
-		return b, err
-	}
-	why := "this host has no default route to tell its address by"
-	s, inside := b.around(a.home.addr)
-	switch {
-	case inside && !a.cfg.Alone:
-		return b, &insideError{a.home.addr, s.network}
-	case inside:
-		why = fmt.Sprintf("address %s of the default route is a container's", a.home.addr)
-	case a.home.addr.IsValid():
-		return b, nil
-	case len(b.subnets) == 0:
-		return b, errNoAddress
-	default:
-		s = b.subnets[0]
-	}
-	if a.home.addr == s.gateway {
-		return b, nil // it was found before
-	}
-	a.home = newHome(a.cfg.Node, s.gateway, a.links)
-	a.log.Warn(why+": containers are published at this host's address on a Docker network, where this host and its containers reach them, and nobody else; say with --host-address where others would",
-		"address", s.gateway, "network", s.network)
-	return b, nil
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
@@ -34,15 +35,16 @@ const drainTimeout = 10 * time.Second
 
 // Config says which engine an agent follows, and for which node it writes.
 type Config struct {
-	// DockerHost is the engine's address, such as unix:///var/run/docker.sock;
-	// if empty, Docker's own environment variables and default count.
+	// DockerHost is the engine's address, such as unix:///var/run/docker.sock; if
+	// empty it is the engine that the docker command would talk to.
 	DockerHost string
 	// Registry is where instances are written. [Explain] and [Plan] need none.
 	Registry *registry.Client
 	// Node is the node's name, the host's if empty.
 	Node string
 	// HostAddress is the address by which other hosts reach the node; if not
-	// valid, that of the default route.
+	// valid, that of the default route, or, of an engine on another host, the one
+	// by which that is reached.
 	HostAddress netip.Addr
 	// Alone says that the node is its rack's only one. Then an address that
 	// only this host and its containers reach will do where there is no other.
@@ -79,10 +81,21 @@ type Config struct {
 
 // Agent keeps the registry equal to what runs on one engine.
 type Agent struct {
-	cfg     Config
-	log     *slog.Logger
-	home    home
-	links   []link
+	cfg Config
+	log *slog.Logger
+	// configured is the host's address if it needn't be found out; remote says
+	// that the engine is on another host, of which only that is known.
+	configured netip.Addr
+	remote     bool
+	host       host
+	// place is where the node is now; without a valid address until that is known.
+	place atomic.Pointer[place]
+	// moving keeps two from finding out the place, and what the node's key says
+	// of it, at once. bridges, version and unled6 are what the engine told last.
+	moving  sync.Mutex
+	bridges bridges
+	version string
+	unled6  bool
 	started time.Time
 	// boot is the host's boot ID, empty if it has none.
 	boot    string
@@ -106,8 +119,9 @@ type Agent struct {
 	inspector *inspector
 
 	// down is that the engine is out of reach, foreign that it is another one,
-	// unheard that kills are not heard of before they are done.
-	down, foreign, unheard *lasting.Trouble
+	// unheard that kills are not heard of before they are done, lost that the
+	// host has no address for others.
+	down, foreign, unheard, lost *lasting.Trouble
 
 	// runtimes hears of kills before they are done; nil if it can't.
 	runtimes *runtimeWatch
@@ -150,36 +164,56 @@ func newAgent(cfg Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	addr, err := nodeAddress(cfg.HostAddress)
-	if err != nil && (!cfg.Alone || !errors.Is(err, errNoAddress)) {
+	configured, err := checkHostAddress(cfg.HostAddress)
+	if err != nil {
+		return nil, err
+	}
+	// Once: which engine it is, is not to change while the agent follows it.
+	at, err := dockerclient.Find(cfg.DockerHost)
+	if err != nil {
+		return nil, err
+	}
+	if c, err := at.Dial(); err != nil {
+		return nil, err
+	} else if err := c.Close(); err != nil {
 		return nil, err
 	}
 	ls, err := links()
 	if err != nil {
 		return nil, err
 	}
-	// Fails on a host that Docker's own client would not find either.
-	if c, err := dockerclient.Dial(cfg.DockerHost); err != nil {
-		return nil, err
-	} else if err := c.Close(); err != nil {
+	configured, remote, err := elsewhere(at, configured, ls)
+	if err != nil {
 		return nil, err
 	}
-	return &Agent{
-		cfg:     cfg,
-		log:     cfg.Logger,
-		home:    newHome(cfg.Node, addr, ls),
-		links:   ls,
-		started: time.Now().UTC().Truncate(time.Second),
-		boot:    bootID(),
-		engine:  &redialer{dial: func() (engine, error) { return dockerclient.Dial(cfg.DockerHost) }},
-		queue:   newQueue(cfg.Workers),
-		node:    nodeFacts{due: make(chan struct{}, 1)},
-		ready:   make(chan struct{}),
-		waiting: make(chan struct{}),
-		down:    lasting.New(cfg.Logger),
-		foreign: lasting.New(cfg.Logger),
-		unheard: lasting.New(cfg.Logger),
-	}, nil
+	a := &Agent{
+		cfg:        cfg,
+		log:        cfg.Logger,
+		configured: configured,
+		remote:     remote,
+		host:       host{routeAddress, links},
+		started:    time.Now().UTC().Truncate(time.Second),
+		boot:       bootID(),
+		engine:     &redialer{dial: func() (engine, error) { return at.Dial() }},
+		queue:      newQueue(cfg.Workers),
+		node:       nodeFacts{due: make(chan struct{}, 1)},
+		ready:      make(chan struct{}),
+		waiting:    make(chan struct{}),
+		down:       lasting.New(cfg.Logger),
+		foreign:    lasting.New(cfg.Logger),
+		unheard:    lasting.New(cfg.Logger),
+		lost:       lasting.New(cfg.Logger),
+	}
+	a.place.Store(&place{home: home{node: cfg.Node}})
+	// What the engine has to say of it comes later.
+	p, err := a.locate(bridges{})
+	switch {
+	case err == nil:
+		a.place.Store(p)
+	case !errors.Is(err, errNoAddress):
+		return nil, err
+	}
+	return a, nil
 }
 
 func (cfg Config) withDefaults() (Config, error) {
@@ -219,9 +253,9 @@ func (a *Agent) Ready() <-chan struct{} { return a.ready }
 // the first attempt.
 func (a *Agent) Waiting() <-chan struct{} { return a.waiting }
 
-// HostAddress returns the address by which other hosts reach the node. That of
-// a node that is alone may be another one before it is ready.
-func (a *Agent) HostAddress() netip.Addr { return a.home.addr }
+// HostAddress returns the address by which other hosts reach the node now. It
+// isn't valid while the host has none, as before its network is up.
+func (a *Agent) HostAddress() netip.Addr { return a.home().addr }
 
 // Run follows the engine until ctx ends, and then, if it is to drain, removes
 // the node's names. It returns a *registry.TakenError if another agent writes
@@ -261,6 +295,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { a.follow(gctx); return nil })
 	g.Go(func() error { a.work(gctx); return nil })
 	g.Go(func() error { a.listen(gctx); return nil })
+	g.Go(func() error { a.followHost(gctx); return nil })
 	err = g.Wait()
 	a.tracker.unwatchAll()
 	if err != nil {
@@ -307,13 +342,18 @@ func (a *Agent) meet(ctx context.Context) (registry.Node, error) {
 		switch {
 		case err == nil:
 			a.down.Over("the Docker Engine is there")
+			a.lost.Over("this host has an address for others", "address", a.HostAddress())
 			return node, nil
-		case errors.As(err, &wrong), errors.Is(err, errNoAddress), errors.Is(err, dockerclient.ErrPodman):
+		case errors.As(err, &wrong), errors.Is(err, dockerclient.ErrPodman):
 			return node, err
 		case ctx.Err() != nil:
 			return node, nil
+		case errors.Is(err, errNoAddress):
+			a.down.Over("the Docker Engine is there")
+			a.lost.Note("waiting for an address: this host's containers are registered as soon as it has a default route", err)
+		default:
+			a.down.Note("can't reach the Docker Engine, and keep trying", err)
 		}
-		a.down.Note("can't reach the Docker Engine, and keep trying", err)
 		if first {
 			close(a.waiting)
 		}
@@ -333,19 +373,17 @@ func (a *Agent) introduce(ctx context.Context) (registry.Node, error) {
 	if err != nil {
 		return registry.Node{}, err
 	}
-	b, err := a.locate(ctx, e)
-	if err != nil {
+	if err := a.settleDown(ctx, e, info.ServerVersion); err != nil {
 		return registry.Node{}, err
 	}
 	a.engineID = info.ID
-	a.home.unled6 = isUnled6(b, info.ServerVersion, "/proc")
 	return a.describe(registry.Node{
 		Node:    a.cfg.Node,
 		Engine:  info.ID,
 		Boot:    a.boot,
 		Version: a.cfg.Version,
 		Started: a.started,
-	}, a.links, b, info.ServerVersion), nil
+	}), nil
 }
 
 // checkEngine refuses engines that an agent can't rely on.

@@ -199,7 +199,13 @@
 // loopback. Where that is a container's, since the agent runs in one, the agent
 // ends and says so; where the node is its rack's only one ([Config.Alone]), the
 // host's address on that Docker network will do, and without a default route
-// that on Docker's own: the host and all its containers reach both.
+// that on Docker's own: the host and all its containers reach both. An engine on
+// another host is at that host's address (elsewhere.go).
+//
+// It is followed (place.go): the kernel tells of changed addresses and routes, the
+// node's key is written with the new address on the same lease, and all containers
+// are looked at again. A node of several waits for its first address, and stays at
+// the last one while it has none.
 //
 // # Without an engine
 //

@@ -62,17 +62,16 @@ func Explain(ctx context.Context, cfg Config, nameOrID string) (Explanation, err
 	if err := checkEngine(ctx, e); err != nil {
 		return Explanation{}, err
 	}
-	b, err := a.locate(ctx, e)
-	if err != nil {
-		return Explanation{}, err
-	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	info, err := a.info(ctx, e)
 	if err != nil {
 		return Explanation{}, err
 	}
-	node := a.describe(registry.Node{Node: cfg.Node}, a.links, b, info.ServerVersion)
+	if err := a.settleDown(ctx, e, info.ServerVersion); err != nil {
+		return Explanation{}, err
+	}
+	node := a.describe(registry.Node{Node: cfg.Node})
 	f, err := newInspector(e, cfg.ImageLabels, cfg.OnlyLabelled).inspect(ctx, nameOrID)
 	switch {
 	case cerrdefs.IsNotFound(err):

@@ -49,9 +49,13 @@ func (a *Agent) keepNames(ctx context.Context) (end func()) {
 // Then names may go with the lease after this host was booted, until the engine
 // answers: that is not worth another rule.
 func (a *Agent) inherits(boot string, booted time.Time) func(*registry.Node) bool {
-	addr := a.home.addr
 	return func(n *registry.Node) bool {
+		addr := a.HostAddress()
 		same := len(n.Addresses) > 0 && n.Addresses[0] == addr
+		if !addr.IsValid() && n.Boot != "" {
+			// A host without an address is told by its boot alone.
+			return n.Boot == boot
+		}
 		if !same && !a.cfg.Alone {
 			return false
 		}

@@ -35,11 +35,20 @@ func TestInherits(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			a := &Agent{home: testHome, cfg: Config{Alone: tt.alone}}
+			a := &Agent{cfg: Config{Alone: tt.alone}}
+			a.place.Store(&place{home: testHome})
 			if got := a.inherits("b1", boot)(&tt.node); got != tt.want {
 				t.Errorf("got %t, want %t", got, tt.want)
 			}
 		})
+	}
+	// A host that waits for its address.
+	a := &Agent{}
+	a.place.Store(&place{})
+	for boots, want := range map[string]bool{"b1": true, "b2": false, "": false} {
+		if got := a.inherits("b1", boot)(&registry.Node{Addresses: []netip.Addr{testHost}, Boot: boots, Started: boot.Add(time.Hour)}); got != want {
+			t.Errorf("without an address, boot %q: got %t, want %t", boots, got, want)
+		}
 	}
 	if id := bootID(); len(id) != 36 || id != bootID() {
 		t.Errorf("the boot's ID is %q", id)

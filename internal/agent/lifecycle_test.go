@@ -3,7 +3,6 @@ package agent
 import (
 	"fmt"
 	"math/rand/v2"
-	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -299,7 +298,7 @@ func TestHostAndNone(t *testing.T) {
 
 func TestBindings(t *testing.T) {
 	r := docker(t)
-	own, err := nodeAddress(netip.Addr{})
+	own, err := routeAddress()
 	if err != nil {
 		t.Skip(err)
 	}

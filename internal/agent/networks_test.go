@@ -184,14 +184,14 @@ func TestHome(t *testing.T) {
 
 func TestNodeAddress(t *testing.T) {
 	for _, bad := range []string{"127.0.0.1", "::1", "0.0.0.0", "::", "fe80::1", "224.0.0.1", "::ffff:127.0.0.1"} {
-		if a, err := nodeAddress(netip.MustParseAddr(bad)); err == nil {
+		if a, err := checkHostAddress(netip.MustParseAddr(bad)); err == nil {
 			t.Errorf("%s is taken as %s", bad, a)
 		}
 	}
-	if a, err := nodeAddress(netip.MustParseAddr("::ffff:10.0.2.10")); err != nil || a != testHost {
+	if a, err := checkHostAddress(netip.MustParseAddr("::ffff:10.0.2.10")); err != nil || a != testHost {
 		t.Errorf("%s, %v", a, err)
 	}
-	switch a, err := nodeAddress(netip.Addr{}); {
+	switch a, err := routeAddress(); {
 	case err != nil:
 		t.Skipf("no default route here: %v", err)
 	case a.IsLoopback() || !a.IsGlobalUnicast():

@@ -61,25 +61,45 @@ func (a *Agent) refreshNodeFacts(ctx context.Context, e engine, version string) 
 	if err != nil {
 		return err
 	}
-	ls, err := links()
-	if err != nil {
-		return err
+	a.refresh(&b, version)
+	return nil
+}
+
+// refresh has the node be where it is now, and the registry know what is new of
+// it. Without bridges and version of the engine, those that were known last do.
+// It reports whether the host has an address.
+func (a *Agent) refresh(b *bridges, version string) bool {
+	a.moving.Lock()
+	defer a.moving.Unlock()
+	if b != nil {
+		a.bridges, a.version = *b, version
 	}
-	node := a.describe(a.node.last, ls, b, version)
+	was := a.home()
+	err := a.move()
+	if err != nil {
+		a.lost.Note("this host has no address for others: what is registered stays at the last one", err, "address", was.addr)
+	} else {
+		a.lost.Over("this host has an address for others again", "address", a.HostAddress())
+	}
+	node := a.describe(a.node.last)
 	if !reflect.DeepEqual(node, a.node.last) {
 		a.node.last = node
 		a.node.sink.SetNode(node)
 	}
-	return nil
+	if a.home() != was {
+		a.tracker.lookAgain(time.Now())
+	}
+	return err == nil
 }
 
 // describe returns what the registry should know of the node, besides who it is.
-func (a *Agent) describe(n registry.Node, ls []link, b bridges, version string) registry.Node {
-	n.Addresses = nodeAddresses(a.home, ls, b)
-	n.Networks = b.networks
+func (a *Agent) describe(n registry.Node) registry.Node {
+	at := a.place.Load()
+	n.Addresses = at.addresses
+	n.Networks = a.bridges.networks
 	n.Links = nil
-	for _, l := range ls {
-		if b.isBridge(l) {
+	for _, l := range at.links {
+		if a.bridges.isBridge(l) {
 			continue
 		}
 		for _, p := range l.subnets {
@@ -89,7 +109,8 @@ func (a *Agent) describe(n registry.Node, ls []link, b bridges, version string) 
 		}
 	}
 	slices.SortFunc(n.Links, comparePrefixes)
-	n.Unproxied = unproxied(b, version, "/proc")
+	// Of another host's engine /proc says nothing.
+	n.Unproxied = !a.remote && unproxied(a.bridges, a.version, "/proc")
 	return n
 }
 
@@ -152,7 +173,7 @@ func unproxied(b bridges, version, proc string) bool {
 		if name == "" {
 			continue
 		}
-		value, err := os.ReadFile(filepath.Join(proc, "sys/net/ipv4/conf", filepath.Base(name), "route_localnet"))
+		value, err := os.ReadFile(filepath.Join(proc, "sys", "net", "ipv4", "conf", filepath.Base(name), "route_localnet"))
 		if err == nil && strings.TrimSpace(string(value)) == "1" {
 			return true
 		}

@@ -44,7 +44,7 @@ func Plan(ctx context.Context, cfg Config) (*Draft, error) {
 	if err := checkEngine(ctx, e); err != nil {
 		return nil, err
 	}
-	if _, err := a.locate(ctx, e); err != nil {
+	if err := a.settleDown(ctx, e, ""); err != nil {
 		return nil, err
 	}
 	summaries, err := e.ContainerList(ctx, container.ListOptions{})

@@ -9,16 +9,16 @@ import (
 
 // judge decides what becomes of a container, and whether it is this agent's.
 func (a *Agent) judge(f *facts) *decision {
-	d := decide(f, a.home)
+	d := decide(f, a.home())
 	if d.refusal == nil {
 		d.admit(a.cfg.Rack, a.cfg.OnlyLabelled)
 	}
 	// Also of one that doesn't run.
-	own := &decision{facts: f, home: a.home}
+	own := &decision{facts: f, home: a.home()}
 	own.admit(a.cfg.Rack, a.cfg.OnlyLabelled)
 	d.notOurs = own.refusal != nil
 	if d.instance == nil && d.hidden == nil && f.running() {
-		d.hidden = asClient(f, a.home)
+		d.hidden = asClient(f, a.home())
 	}
 	if d.hidden != nil && d.isForeign(a.cfg.Rack) {
 		// Bare names are of its app, and that is another rack's.

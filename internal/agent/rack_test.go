@@ -54,7 +54,9 @@ func TestRackOfAContainer(t *testing.T) {
 			} {
 				f := labelled(with(tt.image, tt.container))
 				f.disown(&imageConfig{labels: tt.image}, false)
-				d := (&Agent{cfg: as.cfg, home: testHome}).judge(f)
+				a := &Agent{cfg: as.cfg}
+				a.place.Store(&place{home: testHome})
+				d := a.judge(f)
 				got := registered
 				if d.refusal != nil {
 					got = d.refusal.Reason

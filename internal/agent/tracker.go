@@ -190,6 +190,16 @@ func (t *tracker) listed(ids []string, at time.Time) {
 	t.finish()
 }
 
+// lookAgain has all known containers looked at, since what follows from them has
+// changed with the node.
+func (t *tracker) lookAgain(at time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for id := range t.entries {
+		t.mark(id, at, hot)
+	}
+}
+
 // begin returns the entry of a container that is about to be inspected, or nil
 // if there is no reason any more.
 func (t *tracker) begin(id string) (e *entry, observed time.Time) {

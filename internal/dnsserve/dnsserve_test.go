@@ -1,12 +1,14 @@
 package dnsserve
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -92,7 +94,7 @@ func TestStart(t *testing.T) {
 func TestFailedStart(t *testing.T) {
 	one := etcdtest.FreeAddr(t)
 	for corefile, want := range map[string]string{
-		blockAt(one) + blockAt("192.0.2.77:53"):                 "listen",
+		blockAt(one) + blockAt("[fe80::1%nowhere]:53"):          "nowhere",
 		strings.Replace(blockAt(one), "listen", "listen on", 1): "argument",
 		strings.Replace(blockAt(one), "hosts", "hosst", 1):      "hosst",
 	} {
@@ -109,4 +111,122 @@ func TestFailedStart(t *testing.T) {
 	if _, err := caddy.Start(caddy.CaddyfileInput{Contents: []byte(blockAt(one)), Filepath: "Corefile", ServerTypeName: "dns"}); err == nil {
 		t.Error("the directive works where it would be lost by a reload")
 	}
+}
+
+// An address that is missing, or somebody else's for now, keeps nobody from the
+// others, and is joined when it comes.
+func TestJoin(t *testing.T) {
+	one, two := etcdtest.FreeAddr(t), etcdtest.FreeAddr(t)
+	held, err := net.ListenPacket("udp", two)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out lockedBuffer
+	log := slog.New(slog.NewTextHandler(&out, nil))
+	s, err := Start(blockAt("192.0.2.77:5399")+blockAt(two)+blockAt(one), []string{"bind", "hosts"}, connlimit.New("test", 9, log), log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	says(t, "udp", one)
+	says(t, "tcp", one)
+	if err := held.Close(); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(patience)
+	for !strings.Contains(out.String(), "one more address") {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s is not joined:\n%s", two, out.String())
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+	says(t, "udp", two)
+	says(t, "tcp", two)
+	if n := strings.Count(out.String(), "trying again"); n != 2 {
+		t.Errorf("%d lines tell of two addresses:\n%s", n, out.String())
+	}
+	if err := s.Stop(); err != nil {
+		t.Error(err)
+	}
+	for _, at := range []string{one, two} {
+		if err := etcdtest.Listenable(at); err != nil {
+			t.Errorf("%s is still taken: %v", at, err)
+		}
+	}
+}
+
+// A reload loses no question over UDP, also one that fails. A connection over
+// TCP may end by it, as it may at any time, and the next one is taken.
+func TestReload(t *testing.T) {
+	one, two, three := etcdtest.FreeAddr(t), etcdtest.FreeAddr(t), etcdtest.FreeAddr(t)
+	s, err := start(blockAt(one)+blockAt(two), 9)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	var asking sync.WaitGroup
+	asked := 0
+	asking.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			asked++
+			says(t, "udp", one)
+			c, err := net.DialTimeout("tcp", one, patience)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			c.Close()
+		}
+	})
+	for range 5 {
+		if err := s.Reload(strings.Replace(blockAt(one), "hosts", "hosst", 1)); err == nil {
+			t.Error("reloaded what is wrong")
+		}
+		if err := s.Reload(blockAt(one) + blockAt(three)); err != nil {
+			t.Error(err)
+		}
+		says(t, "udp", three)
+		if err := etcdtest.Listenable(two); err != nil {
+			t.Errorf("%s is still taken: %v", two, err)
+		}
+		if err := s.Reload(blockAt(one) + blockAt(two)); err != nil {
+			t.Error(err)
+		}
+		says(t, "tcp", two)
+	}
+	close(done)
+	asking.Wait()
+	if asked == 0 {
+		t.Error("nobody asked")
+	}
+	if err := s.Stop(); err != nil {
+		t.Error(err)
+	}
+	for _, at := range []string{one, two, three} {
+		if err := etcdtest.Listenable(at); err != nil {
+			t.Errorf("%s is still taken: %v", at, err)
+		}
+	}
+}
+
+// lockedBuffer is a log that can be read meanwhile.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
 }

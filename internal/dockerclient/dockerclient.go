@@ -5,25 +5,19 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/client"
 )
 
-// Dial returns a client for the engine at host, or where the environment says,
-// as for the docker command, if host is empty. It makes no connection.
+// Dial returns a client for the engine that Find finds. It makes no connection.
 func Dial(host string) (*client.Client, error) {
-	opts := []client.Opt{client.FromEnv, client.WithAPIVersionNegotiation()}
-	if host != "" {
-		opts = append(opts, client.WithHost(host))
-	}
-	c, err := client.NewClientWithOpts(opts...)
+	e, err := Find(host)
 	if err != nil {
-		return nil, fmt.Errorf("docker host %q: %w", host, err)
+		return nil, err
 	}
-	return c, nil
+	return e.Dial()
 }
 
 // Pull pulls an image that anybody may pull, and returns when it is there. For

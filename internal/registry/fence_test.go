@@ -262,3 +262,49 @@ func TestListed(t *testing.T) {
 	third.Replace(nil, nil)
 	listed(t, client, true)
 }
+
+// A node whose address changes stays the same node: its key stays on its lease,
+// also when the lease is lost or another connection follows.
+func TestMove(t *testing.T) {
+	t.Parallel()
+	etcd := etcdtest.Start(t, 1, nil)
+	client := etcd.Client()
+	c := open(t, registry.Config{Endpoints: etcd.Endpoints()})
+	p := registry.NewPublisher(c, registry.PublisherConfig{Node: node1("boot", "10.0.2.10"), TTL: 5 * time.Second, Logger: discard()})
+	publish(t, p)
+	p.Replace(instances("a"), nil)
+	holds(t, etcd, "a")
+	const key = "/rackdns/v1/acme/nodes/node-1"
+	lease, _ := meta(t, client, key)
+	at := func(to string) registry.Node {
+		n := node1("boot", to)
+		n.Addresses = append(n.Addresses, netip.MustParseAddr("fd00::10"))
+		return n
+	}
+	moved := func(to string) {
+		t.Helper()
+		p.SetNode(at(to))
+		etcdtest.Eventually(t, "the node at "+to, func() error {
+			if v := keysOf(t, client, key)[key]; !strings.Contains(v, `"addresses":["`+to+`","fd00::10"]`) {
+				return errors.New(v)
+			}
+			return nil
+		})
+	}
+	moved("10.0.3.77")
+	if now, _ := meta(t, client, key); now != lease {
+		t.Errorf("the node's key moved from lease %x to %x", lease, now)
+	}
+	holds(t, etcd, "a")
+	before := mods(t, etcd, 0)
+	p.SetNode(at("10.0.3.77"))
+	moved("10.0.4.1")
+	if n := mods(t, etcd, before); n != 1 {
+		t.Errorf("%d writes for one move", n)
+	}
+	if _, err := client.Revoke(t.Context(), clientv3.LeaseID(lease)); err != nil {
+		t.Fatal(err)
+	}
+	moved("10.0.5.1")
+	holds(t, etcd, "a")
+}

@@ -2,11 +2,9 @@ package recursion
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"regexp"
 	"syscall"
 
@@ -70,32 +68,3 @@ func parseNetwork(msg []byte, attrs []syscall.NetlinkRouteAttr) (network, bool) 
 	}
 	return is, true
 }
-
-// changes tells when an address of this host comes or goes (rtnetlink(7)).
-type changes struct{ f *os.File }
-
-func openChanges() (*changes, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
-	if err != nil {
-		return nil, fmt.Errorf("netlink socket: %w", err)
-	}
-	err = unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR})
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("netlink socket: %w", err), unix.Close(fd))
-	}
-	// It doesn't block, so that Close wakes up who waits.
-	return &changes{os.NewFile(uintptr(fd), "netlink")}, nil
-}
-
-// wait returns after a change, or with an error if there is nothing more to
-// wait for.
-func (c *changes) wait() error {
-	// What changed is of no interest, so the rest may be cut off.
-	_, err := c.f.Read(make([]byte, 256))
-	if errors.Is(err, unix.ENOBUFS) {
-		return nil // There was more than the kernel keeps.
-	}
-	return err
-}
-
-func (c *changes) close() error { return c.f.Close() }

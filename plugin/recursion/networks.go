@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/rackdns/rackdns/internal/hostnet"
 )
 
 // private are the ranges that the Internet doesn't route: who has an address in
@@ -46,7 +48,7 @@ type networks struct {
 
 	mu      sync.Mutex // one reader at a time
 	readAt  time.Time
-	changes *changes
+	changes *hostnet.Changes
 	done    chan struct{} // closed when nobody listens to changes any more
 }
 
@@ -55,14 +57,14 @@ func newNetworks(read func() ([]network, error)) *networks { return &networks{re
 // start reads the networks and follows their changes until stop.
 func (n *networks) start() error {
 	// This comes first, so that no change falls between the two.
-	if c, err := openChanges(); err != nil {
+	if c, err := hostnet.Open(hostnet.Addresses); err != nil {
 		log.Warningf("not told when this host's networks change, so that a new one may take %v to be known: %v", rereadAfter, err)
 	} else {
 		n.changes, n.done = c, make(chan struct{})
 		go func() {
 			defer close(n.done)
 			failed := false
-			for c.wait() == nil {
+			for c.Wait() == nil {
 				err := n.reread(0)
 				if err != nil && !failed {
 					log.Warningf("the networks that names are looked up for may be out of date: %v", err)
@@ -82,7 +84,7 @@ func (n *networks) stop() error {
 	if n.changes == nil {
 		return nil
 	}
-	err := n.changes.close()
+	err := n.changes.Close()
 	<-n.done
 	n.changes = nil
 	return err

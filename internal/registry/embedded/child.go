@@ -37,7 +37,7 @@ var errByHand = errors.New("it is started by rackdns standalone, not by hand")
 // becomes of that. Signals are the parent's business: a terminal and a service
 // manager send them to both, but the agent writes to the registry until its end.
 func RunChild() error {
-	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGPIPE)
 	if info, err := os.Stdin.Stat(); err != nil || info.Mode()&os.ModeNamedPipe == 0 {
 		return errByHand
 	}

@@ -62,6 +62,8 @@ func Explain(ctx context.Context, cfg Config, nameOrID string) (Explanation, err
 	if err := checkEngine(ctx, e); err != nil {
 		return Explanation{}, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	info, err := a.info(ctx, e)
 	if err != nil {
 		return Explanation{}, err
@@ -69,8 +71,6 @@ func Explain(ctx context.Context, cfg Config, nameOrID string) (Explanation, err
 	if err := a.settleDown(ctx, e, info.ServerVersion); err != nil {
 		return Explanation{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
 	node := a.describe(registry.Node{Node: cfg.Node})
 	f, err := newInspector(e, cfg.ImageLabels, cfg.OnlyLabelled).inspect(ctx, nameOrID)
 	switch {

@@ -173,7 +173,7 @@ func unproxied(b bridges, version, proc string) bool {
 		if name == "" {
 			continue
 		}
-		value, err := os.ReadFile(filepath.Join(proc, "sys/net/ipv4/conf", filepath.Base(name), "route_localnet"))
+		value, err := os.ReadFile(filepath.Join(proc, "sys", "net", "ipv4", "conf", filepath.Base(name), "route_localnet"))
 		if err == nil && strings.TrimSpace(string(value)) == "1" {
 			return true
 		}

@@ -62,8 +62,12 @@ func (s *Snapshot) IsForwarder(ip netip.Addr) bool {
 
 // Through returns who asks by way of a forwarder that tells the client's subnet
 // (RFC 7871). A whole address is a client's own; a shorter one tells a network or
-// a link at best, if all of it is there.
-func (s *Snapshot) Through(subnet netip.Prefix) *Client {
+// a link at best, if all of it is there. A loopback address is the forwarder's own
+// host, which is this node only if the forwarder runs here.
+func (s *Snapshot) Through(forwarder netip.Addr, subnet netip.Prefix) *Client {
+	if subnet.IsValid() && subnet.Addr().IsLoopback() && s.known(forwarder).Kind() != reach.Self {
+		return unknownClient
+	}
 	if subnet.IsValid() && subnet.IsSingleIP() {
 		return s.known(subnet.Addr())
 	}

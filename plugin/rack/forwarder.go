@@ -48,7 +48,7 @@ func (r *Rack) clientOf(s *index.Snapshot, w dns.ResponseWriter, req *dns.Msg) (
 	if !ok {
 		return index.Stranger(), nil, false
 	}
-	return s.Through(subnet), option, true
+	return s.Through(from, subnet), option, true
 }
 
 func subnetOption(req *dns.Msg) *dns.EDNS0_SUBNET {

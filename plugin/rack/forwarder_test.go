@@ -1,6 +1,7 @@
 package rack
 
 import (
+	"log/slog"
 	"net"
 	"net/netip"
 	"slices"
@@ -100,6 +101,38 @@ func TestForwarders(t *testing.T) {
 				t.Errorf("scope %d, want %d", scope, tc.scope)
 			}
 		})
+	}
+}
+
+// A forwarder's own questions have a loopback address: that is this node if the
+// forwarder runs here, and else another host, which reaches no container.
+func TestLoopbackBehindForwarder(t *testing.T) {
+	t.Parallel()
+	x, err := index.Open(index.Config{
+		Registry: registry.Config{Rack: "acme"}, Logger: slog.New(slog.DiscardHandler),
+		Options: index.Options{Node: "node-1", Forwarders: []netip.Prefix{netip.MustParsePrefix("10.0.2.0/24"), netip.MustParsePrefix("127.0.0.0/8")}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = x.Close() })
+	feed(t, x, registry.Node{Node: "node-1", Engine: "e", Addresses: []netip.Addr{netip.MustParseAddr("10.0.2.10")}})
+	r, err := New(x, testZone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for from, want := range map[string]bool{"10.0.2.53": false, "10.0.2.10": true, "127.0.0.1": true} {
+		for _, subnet := range []*dns.EDNS0_SUBNET{
+			{Code: dns.EDNS0SUBNET, Family: familyIPv4, SourceNetmask: 32, Address: net.IPv4(127, 0, 0, 1)},
+			{Code: dns.EDNS0SUBNET, Family: familyIPv6, SourceNetmask: 128, Address: net.IPv6loopback},
+		} {
+			m := question("web.shop."+testZone, dns.TypeA)
+			m.SetEdns0(1232, false)
+			m.IsEdns0().Option = []dns.EDNS0{subnet}
+			if got := r.Client(x.Snapshot(), &test.ResponseWriter{RemoteIP: from}, m).OnNode(); got != want {
+				t.Errorf("%s behind %s: this node %v, want %v", subnet, from, got, want)
+			}
+		}
 	}
 }
 

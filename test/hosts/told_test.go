@@ -241,7 +241,7 @@ func hasNoWay(f Fact) bool {
 func (s *site) beyond(c *Client, i *Container, a netip.Addr) bool {
 	r := rules{s}
 	switch {
-	case c.Node == nil && !r.onLAN(a), c.Node != nil && !r.onLAN(a) && !slices.Contains(c.Node.Addresses(s.Lab.t), a):
+	case c.Node == nil && !r.onLAN(a), c.Node != nil && !r.onLAN(a) && !slices.Contains(c.Node.Addresses(s.t), a):
 		// Only those reach it who have a way there, as to a VPN.
 		return true
 	case c.Node != nil && c.Node == i.Node && r.onMACVLAN(c):

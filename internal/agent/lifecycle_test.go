@@ -137,8 +137,13 @@ func TestPauseAndRename(t *testing.T) {
 	}
 	want := strings.ReplaceAll(r.name("other_name"), "_", "-")
 	waitFor(t, rec, id, "rename", func(i *registry.Instance) bool { return serving(i) && i.Service == want })
+	if err := r.cli.ContainerRename(t.Context(), id, r.name("a.b")); err != nil {
+		t.Fatal(err)
+	}
+	dashed := strings.ReplaceAll(r.name("a.b"), ".", "-")
+	waitFor(t, rec, id, "dots", func(i *registry.Instance) bool { return serving(i) && i.Service == dashed })
 	// To a name that is none, and back.
-	if err := r.cli.ContainerRename(t.Context(), id, r.name("other.name")); err != nil {
+	if err := r.cli.ContainerRename(t.Context(), id, r.name("bad")+"-"); err != nil {
 		t.Fatal(err)
 	}
 	waitFor(t, rec, id, "bad name", gone)

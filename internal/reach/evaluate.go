@@ -209,7 +209,8 @@ func (e *evaluation) rank(p *Port, a netip.Addr) (int, Rule) {
 		return -1, NoIPv6Filter
 	}
 	own := node == nil || node.own(a)
-	if node != nil && node.hostOnly(a) {
+	// That others reach the node by it is its operator's word.
+	if !own && node.hostOnly(a) {
 		if !c.on(node) || a.IsLoopback() && c.Kind != Self {
 			return -1, ElsewhereOnly
 		}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 	"time"
@@ -12,12 +11,12 @@ import (
 
 // ask prints for each name what the server says of its addresses: its result
 // and the addresses, sorted. It asks once: what a resolver would make good by
-// asking again is to be seen.
+// asking again is to be seen. The server is ADDRESS:PORT.
 func ask(server string, names []string) {
 	c := dns.Client{Timeout: 5 * time.Second}
 	for _, name := range names {
 		q := new(dns.Msg).SetQuestion(dns.Fqdn(name), dns.TypeA)
-		m, _, err := c.Exchange(q, net.JoinHostPort(server, "53"))
+		m, _, err := c.Exchange(q, server)
 		if err != nil {
 			fmt.Println(name, err)
 			continue

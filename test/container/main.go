@@ -22,7 +22,7 @@ func main() {
 	httpPorts := flag.String("http", "3000", "ports, separated by commas, that serve HTTP")
 	tcpPorts := flag.String("tcp", "", "TCP `ports` that send the container's ID and close")
 	udpPorts := flag.String("udp", "", "UDP `ports` that reply with the container's ID and what they got")
-	asks := flag.String("ask", "", "a DNS `server` to ask for the addresses of the names given as arguments, once each, in place of serving")
+	asks := flag.String("ask", "", "a DNS `server`, ADDRESS:PORT, to ask for the addresses of the names given as arguments, once each, in place of serving")
 	linger := flag.Duration("linger", 0, "how long to go on serving after SIGTERM")
 	deaf := flag.Bool("deaf", false, "ignore SIGTERM")
 	flag.Parse()

@@ -71,6 +71,7 @@ func TestHosts(t *testing.T) {
 	rack := s.Rack(t)
 	rack.Settle(t)
 	t.Run("Rows", func(t *testing.T) { s.testRows(t, rack) })
+	t.Run("Storm", func(t *testing.T) { s.testStorm(t, rack) })
 }
 
 // furniture are a host's containers, nearly the same on each; it makes their

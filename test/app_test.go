@@ -275,7 +275,7 @@ func (a *app) declared() map[string]string {
 	}
 	all := map[string]string{}
 	for _, kv := range keys.Kvs {
-		if key := string(kv.Key); strings.Contains(key, "/"+a.name+"/") && !strings.HasPrefix(key, "/rackdns/locks/") && !strings.Contains(key, "/@directory/") {
+		if key := string(kv.Key); strings.Contains(key, "/"+a.name+"/") && !strings.HasPrefix(key, "/rackdns/locks/") && !strings.Contains(key, "/@directory/") && !strings.Contains(key, "/seen/") {
 			all[key] = fmt.Sprintf("%d %s", kv.ModRevision, kv.Value)
 		}
 	}

@@ -95,7 +95,7 @@ func TestResolveIsWhatDNSAnswers(t *testing.T) {
 	}{
 		{"same network", "container", near, map[string]string{target(published): at(b, published), target(hidden): at(b, hidden), target(both): at(b, both)}},
 		{"other network", "container", far, map[string]string{target(published): outside, target(both): at(other, both)}},
-		{"not registered", "stranger", ignored, map[string]string{target(published): outside}},
+		{"told to nobody", "container", ignored, map[string]string{target(published): at(b, published), target(hidden): at(b, hidden), target(both): at(b, both)}},
 	} {
 		eventually(t, tc.name, func() error {
 			got, err := tc.asker.asked(name)
@@ -104,13 +104,8 @@ func TestResolveIsWhatDNSAnswers(t *testing.T) {
 			}
 			return err
 		})
-		// By the container's name, and by its ID if it is registered: then
-		// nobody has to say of which node it is.
-		froms := []string{tc.asker.name}
-		if tc.kind != "stranger" {
-			froms = append(froms, tc.asker.id)
-		}
-		for _, from := range froms {
+		// By the container's name and by its ID.
+		for _, from := range []string{tc.asker.name, tc.asker.id} {
 			told, res := r.resolve(name, "--from", from)
 			if diff := cmp.Diff(tc.want, told); diff != "" || res.Asker.Kind != tc.kind {
 				t.Errorf("%s, from %s, a %s (-asked +resolve):\n%s", tc.name, from, res.Asker.Kind, diff)

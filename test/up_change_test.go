@@ -112,7 +112,7 @@ func TestUpScales(t *testing.T) {
 	if left := a.of("worker"); len(left) > 0 {
 		t.Errorf("service worker is not in the manifest, and runs: %v", left)
 	}
-	eventually(t, "service worker is gone", func() error { return nameIs(r, r.service("worker", a.name), dns.RcodeNameError) })
+	eventually(t, "service worker is gone", func() error { return resolvesToNothing(r, r.service("worker", a.name)) })
 	three := a.of("web")
 	if len(three) != 3 || three[0].id != first[0].id || three[1].id != first[1].id {
 		t.Fatalf("containers %v became %v, want one more", first, three)

@@ -90,7 +90,7 @@ func TestUp(t *testing.T) {
 	if diff := cmp.Diff([]string{r.name + "." + a.name + ".cache"}, a.volumes()); diff != "" {
 		t.Errorf("volumes (-want +got):\n%s", diff)
 	}
-	eventually(t, "the app is gone", func() error { return nameIs(r, r.service("web", a.name), dns.RcodeNameError) })
+	eventually(t, "the app is gone", func() error { return resolvesToNothing(r, r.service("web", a.name)) })
 	a.run("down")
 
 	a.write("convox.yml", fmt.Sprintf(shop, redis, ours, "blue"))

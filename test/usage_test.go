@@ -61,7 +61,7 @@ func TestMistakes(t *testing.T) {
 		{"no node name", standalone("--node", "a/b"), misuse, []string{"node", "a/b"}},
 		{"no host address", standalone("--host-address", "here"), misuse, []string{"--host-address", "here"}},
 		{"no Docker host", standalone("--docker", "nonsense"), misuse, []string{"--docker", "nonsense"}},
-		{"DNS port in use", standalone("--dns", taken), failed, []string{"--dns", taken, "in use"}},
+		{"DNS port in use, and no other", append(standalone()[:5], "--dns", taken, "--http", httpOff), failed, []string{"--dns", taken, "in use"}},
 		{
 			"etcd port in use", standalone("--etcd-listen", taken, "--etcd-user", "u", "--etcd-password-file", file),
 			failed, []string{"--etcd-listen", taken, "in use"},

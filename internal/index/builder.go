@@ -23,7 +23,9 @@ type builder struct {
 	apps      pairs[string, *App]
 	rack      pairs[string, *Resource]
 	addresses pairs[netip.Addr, *place]
-	nodes     map[string]*registry.Node
+	// askers are the instances that are told to nobody, by ID and node.
+	askers pairs[string, *Instance]
+	nodes  map[string]*registry.Node
 	// drained are the nodes that are, by name. Like nodes it is replaced when it
 	// changes, since snapshots share it.
 	drained   map[string]*registry.Drained
@@ -107,6 +109,7 @@ func (b *builder) snapshot() *Snapshot {
 		apps:      b.apps,
 		rack:      b.rack,
 		addresses: b.addresses,
+		askers:    b.askers,
 		nodes:     b.nodes,
 		drained:   b.drained,
 		seen:      b.seen,
@@ -171,6 +174,7 @@ func (b *builder) add(i *Instance) {
 	b.loss.note(i, 1)
 	b.eachPlace(i, func(ip netip.Addr) { b.place(ip, func(p *place) { p.instances = append(p.instances, i) }) })
 	if i.hidden {
+		b.askers.set(b.owner, pair[string, *Instance]{i.asker(), i})
 		return
 	}
 	v := b.service(i.Service(), i.App())
@@ -181,6 +185,9 @@ func (b *builder) add(i *Instance) {
 	b.supply(i, true)
 }
 
+// asker is what one that only asks is found by.
+func (i *Instance) asker() string { return i.id + " " + i.Node() }
+
 func (b *builder) remove(i *Instance) {
 	b.loss.note(i, -1)
 	b.eachPlace(i, func(ip netip.Addr) {
@@ -189,6 +196,10 @@ func (b *builder) remove(i *Instance) {
 		})
 	})
 	if i.hidden {
+		// Another may be in its place already.
+		if is, ok := b.askers.get(i.asker()); ok && is.value == i {
+			b.askers.delete(b.owner, i.asker())
+		}
 		return
 	}
 	v := b.service(i.Service(), i.App())

@@ -21,6 +21,7 @@ type Snapshot struct {
 	apps      pairs[string, *App]
 	rack      pairs[string, *Resource]
 	addresses pairs[netip.Addr, *place]
+	askers    pairs[string, *Instance]
 	nodes     map[string]*registry.Node
 	drained   map[string]*registry.Drained
 	// seen are the services that were seen, as <service>.<app>, seenNames the

@@ -45,19 +45,13 @@ func (a *App) Databases() iter.Seq2[string, *Resource] {
 	}
 }
 
-// HiddenInstances yields the containers of this node that nobody is told of, in
+// HiddenInstances yields the containers that nobody is told of, of all nodes and in
 // no order.
 func (s *Snapshot) HiddenInstances() iter.Seq[*Instance] {
 	return func(yield func(*Instance) bool) {
-		seen := map[*Instance]bool{}
-		for p := range s.addresses.all() {
-			for _, i := range p.value.instances {
-				if !i.hidden || seen[i] {
-					continue
-				}
-				if seen[i] = true; !yield(i) {
-					return
-				}
+		for p := range s.askers.all() {
+			if !yield(p.value) {
+				return
 			}
 		}
 	}

@@ -25,6 +25,8 @@ func main() {
 	asks := flag.String("ask", "", "a DNS `server`, ADDRESS:PORT, to ask for the addresses of the names given as arguments, once each, in place of serving")
 	linger := flag.Duration("linger", 0, "how long to go on serving after SIGTERM")
 	deaf := flag.Bool("deaf", false, "ignore SIGTERM")
+	// A mistake is said in one line, as the last that a container has said.
+	flag.Usage = func() {}
 	flag.Parse()
 	if *deaf {
 		signal.Ignore(syscall.SIGTERM)

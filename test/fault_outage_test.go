@@ -92,13 +92,13 @@ func TestMaxStale(t *testing.T) {
 		q.then(stays)
 	}
 	eventually(t, "SERVFAIL", func() error {
-		return has(s.replica.server, name, dns.RcodeServerFailure)
+		return servfail(s.replica.server, name)
 	})
 	// The last word of etcd may have come one interval before the cut.
 	if took := time.Since(begin); took < 5*time.Second {
 		t.Errorf("SERVFAIL after %s, want 8s or a little less", took)
 	}
-	if err := has(s.replica.server, "nope."+s.replica.zone, dns.RcodeServerFailure); err != nil {
+	if err := servfail(s.replica.server, "nope."+s.replica.zone); err != nil {
 		t.Error(err)
 	}
 	wires[0].Mend()

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/miekg/dns"
-
 	"github.com/rackdns/rackdns/internal/registry/etcdtest"
 )
 
@@ -25,7 +23,7 @@ func TestReadyIsWhatQueriesGet(t *testing.T) {
 		"%s:%s {\n    bind 127.0.0.1\n    errors\n    ready %s {\n        monitor continuously\n    }\n    rack {\n        etcd %s\n        node apart\n        max_stale 6s\n    }\n}\n",
 		zone, portOf(t, server), at, wire.URL())))
 	refuses := func() error {
-		if err := has(server, name, dns.RcodeServerFailure); err != nil {
+		if err := servfail(server, name); err != nil {
 			return err
 		}
 		if ok(at, "/ready") == nil {

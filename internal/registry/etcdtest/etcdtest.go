@@ -178,6 +178,9 @@ func (m *Member) await() {
 	}
 }
 
+// stopPatience is how long calls may take to end when their server does.
+const stopPatience = 5 * time.Second
+
 // Kill ends the member without a word to the others, as a power cut would.
 func (m *Member) Kill() {
 	if m.etcd == nil {
@@ -227,7 +230,17 @@ func (m *Member) stopServers() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, s := range m.servers {
-		s.Stop()
+		stopped := make(chan struct{})
+		go func() {
+			s.Stop()
+			close(stopped)
+		}()
+		// Behind TLS the connections are those of net/http, and Stop has been
+		// seen to wait for ever for one that comes just then.
+		select {
+		case <-stopped:
+		case <-time.After(stopPatience):
+		}
 	}
 	m.servers = nil
 }

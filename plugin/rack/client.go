@@ -19,11 +19,10 @@ import (
 
 const (
 	// containerWait is how long a question may wait for whoever asks to become
-	// known, if nothing else does: the engine's event, an inspect and a write to
-	// the registry take a tenth of that. While fifty containers start at once, one
-	// after the other becomes known, and a question may wait for its turn.
-	containerWait = 250 * time.Millisecond
-	busyWait      = time.Second
+	// known. The engine's event, an inspect and a write to the registry take a
+	// hundredth of that, but where fifty containers start at once on a host that is
+	// busy already, each waits for its turn. No resolver gives up so soon.
+	containerWait = 2 * time.Second
 	// maxWaiting is how many questions wait at once. Others aren't worse off
 	// than they were without waiting.
 	maxWaiting = 1000
@@ -82,10 +81,10 @@ func (r *Rack) AwaitContainer(ctx context.Context, s *index.Snapshot, w dns.Resp
 	default:
 		return s, c, false
 	}
-	ctx, cancel := context.WithTimeout(ctx, busyWait)
+	ctx, cancel := context.WithTimeout(ctx, containerWait)
 	defer cancel()
 	for c.Kind() == reach.OnNetwork {
-		next, err := r.awaitChange(ctx, s)
+		next, err := r.index.Await(ctx, s.Index())
 		if err != nil {
 			return s, c, false
 		}
@@ -93,12 +92,6 @@ func (r *Rack) AwaitContainer(ctx context.Context, s *index.Snapshot, w dns.Resp
 		c = r.Client(s, w, req)
 	}
 	return s, c, true
-}
-
-func (r *Rack) awaitChange(ctx context.Context, s *index.Snapshot) (*index.Snapshot, error) {
-	ctx, cancel := context.WithTimeout(ctx, containerWait)
-	defer cancel()
-	return r.index.Await(ctx, s.Index())
 }
 
 // localAddrs are the addresses of this host's, or of the network namespace that

@@ -17,7 +17,7 @@ var (
 		Namespace: plugin.Namespace,
 		Subsystem: name,
 		Name:      "unknown_clients_total",
-		Help:      "Bare names answered SERVFAIL, since the container that asked wasn't known within 250 ms.",
+		Help:      "Bare names answered SERVFAIL, since the container that asked wasn't known within two seconds.",
 	}, []string{"rack"})
 	notSynced = promauto.NewCounterVec(prometheus.CounterOpts{
 		Namespace: plugin.Namespace,

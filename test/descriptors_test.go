@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -27,7 +28,7 @@ const (
 // the test: of whoever has most the next one closes another.
 func flood(t *testing.T, server string) (stop func()) {
 	t.Helper()
-	from := net.Dialer{Timeout: soon, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 66)}}
+	from := net.Dialer{Timeout: soon, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 66)}, Control: shared}
 	ended := make(chan struct{})
 	var wg sync.WaitGroup
 	var up sync.WaitGroup
@@ -68,6 +69,19 @@ func flood(t *testing.T, server string) (stop func()) {
 		close(ended)
 		wg.Wait()
 	})
+}
+
+// shared lets others listen at the port that a client's socket takes: in a minute
+// a flood has had each port out of which the engine chooses those it publishes,
+// and the containers of the tests beside it would not start.
+func shared(_, _ string, conn syscall.RawConn) error {
+	var err error
+	if e := conn.Control(func(fd uintptr) {
+		err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1)
+	}); e != nil {
+		return e
+	}
+	return err
 }
 
 // A flood of connections to the DNS server, or to HTTP, takes nothing from the

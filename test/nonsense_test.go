@@ -104,6 +104,7 @@ func needFiles(t *testing.T, n uint64) {
 func leaveHalfOpen(t *testing.T, d *process, server string) {
 	t.Helper()
 	const dialers = 8
+	from := net.Dialer{Timeout: soon, Control: shared}
 	conns := make([]net.Conn, halfOpen)
 	t.Cleanup(func() {
 		for _, c := range conns {
@@ -117,7 +118,7 @@ func leaveHalfOpen(t *testing.T, d *process, server string) {
 	for part := range dialers {
 		wg.Go(func() {
 			for n := part; n < halfOpen && errs[part] == nil; n += dialers {
-				if conns[n], errs[part] = net.DialTimeout("tcp", server, soon); errs[part] == nil {
+				if conns[n], errs[part] = from.Dial("tcp", server); errs[part] == nil {
 					_, errs[part] = conns[n].Write([]byte{0xff, 0xff, 0}[:n%4])
 				}
 			}

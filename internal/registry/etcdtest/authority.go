@@ -20,16 +20,24 @@ type Authority struct {
 	// CAFile is its own certificate.
 	CAFile string
 
-	t    testing.TB
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
+	t testing.TB
+	// lasts is how long what it issues is valid, as it is itself.
+	lasts time.Duration
+	cert  *x509.Certificate
+	key   *ecdsa.PrivateKey
 }
 
 // NewAuthority returns an authority of its own. Its files, and those of what it
 // issues, end with the test.
 func NewAuthority(t testing.TB) *Authority {
 	t.Helper()
-	a := &Authority{t: t, cert: certificate("test CA")}
+	return LastingAuthority(t, time.Hour)
+}
+
+// LastingAuthority is NewAuthority for another time than an hour.
+func LastingAuthority(t testing.TB, lasts time.Duration) *Authority {
+	t.Helper()
+	a := &Authority{t: t, lasts: lasts, cert: certificate("test CA", lasts)}
 	a.cert.IsCA, a.cert.BasicConstraintsValid = true, true
 	a.cert.KeyUsage = x509.KeyUsageCertSign
 	var der []byte
@@ -42,7 +50,7 @@ func NewAuthority(t testing.TB) *Authority {
 // 127.0.0.1 as for a client.
 func (a *Authority) Issue() (certFile, keyFile string) {
 	a.t.Helper()
-	leaf := certificate("test")
+	leaf := certificate("test", a.lasts)
 	leaf.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
 	leaf.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
 	der, key := a.sign(leaf)
@@ -72,10 +80,10 @@ func (a *Authority) sign(cert *x509.Certificate) (der []byte, key *ecdsa.Private
 	return der, key
 }
 
-func certificate(name string) *x509.Certificate {
+func certificate(name string, lasts time.Duration) *x509.Certificate {
 	return &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(lasts),
 	}
 }
 

@@ -43,6 +43,8 @@ type builder struct {
 	size      int
 	records   map[string]*record
 	invalid   map[string]refused
+	// invalidList is invalid in order, nil if it has to be made again.
+	invalidList []InvalidEntry
 	// digest sums up what was registered, usable or not.
 	digest registry.Digest
 
@@ -64,6 +66,7 @@ type builder struct {
 type refused struct {
 	revision int64
 	seen     uint32
+	why      string
 }
 
 // record is a registered node, service or resource.
@@ -121,7 +124,7 @@ func (b *builder) snapshot() *Snapshot {
 		displaced: b.displaced,
 		serial:    b.offset + b.serial,
 		revision:  b.revision,
-		invalid:   len(b.invalid),
+		invalid:   b.invalidEntries(),
 		history:   b.history,
 	}
 	b.owner++
@@ -132,14 +135,15 @@ func (b *builder) snapshot() *Snapshot {
 // it is written.
 func (b *builder) refuse(e registry.Entry, err error) {
 	if e.Deleted() {
-		delete(b.invalid, e.Key)
+		b.accept(e.Key)
 		return
 	}
 	old := b.invalid[e.Key]
-	b.invalid[e.Key] = refused{e.ModRevision, b.listing}
+	b.invalid[e.Key] = refused{e.ModRevision, b.listing, err.Error()}
 	if old.revision == e.ModRevision {
 		return
 	}
+	b.invalidList = nil
 	invalidValues.WithLabelValues(b.layout.Rack()).Inc()
 	b.log.Warn("skipping an entry of the registry that can't be used", "key", registry.Quote(e.Key), "revision", e.ModRevision, "error", err)
 }

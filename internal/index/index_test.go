@@ -210,6 +210,9 @@ func TestInvalidValues(t *testing.T) {
 	if got := ids(x.Snapshot()); got != "ab, 1 invalid" {
 		t.Errorf("at first: %s", got)
 	}
+	if all := x.Snapshot().InvalidEntries(); len(all) != 1 || all[0].Key != layout.Instance("n1", "bad") || all[0].Why == "" {
+		t.Errorf("skipped: %v", all)
+	}
 	r := putRaw(t, client, layout.Instance("n1", "b"), `{"id":"b","node":"n1","app":"shop","service":"web","weight":101}`)
 	if got := ids(reaches(t, x, r)); got != "a, 2 invalid" {
 		t.Errorf("b gone bad: %s", got)

@@ -33,7 +33,7 @@ func (b *builder) endList(revision int64) (from int64) {
 	b.weighLosses()
 	for k, r := range b.invalid {
 		if r.seen != b.listing {
-			delete(b.invalid, k)
+			b.accept(k)
 		}
 	}
 	b.reset, b.live = false, true

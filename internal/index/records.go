@@ -35,7 +35,7 @@ func (b *builder) takeRecord(key registry.Key, e registry.Entry) {
 	if err != nil {
 		b.refuse(e, err)
 	} else {
-		delete(b.invalid, e.Key)
+		b.accept(e.Key)
 	}
 	if old != nil {
 		b.dropRecord(e.Key, old, e.ModRevision)

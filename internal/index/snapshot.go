@@ -35,7 +35,7 @@ type Snapshot struct {
 	displaced map[string]string
 	serial    int64
 	revision  int64
-	invalid   int
+	invalid   []InvalidEntry
 	history   history
 	// rules are those by which everything was worked out.
 	rules *rules
@@ -126,7 +126,7 @@ func (s *Snapshot) Revision() int64 { return s.revision }
 
 // Invalid is how many entries of the registry are skipped, since they can't be
 // used.
-func (s *Snapshot) Invalid() int { return s.invalid }
+func (s *Snapshot) Invalid() int { return len(s.invalid) }
 
 // The labels below which the zone keeps what is no service.
 const (

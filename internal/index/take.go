@@ -105,7 +105,7 @@ func (b *builder) apply(d *decodedEntry) {
 	if d.err != nil {
 		b.refuse(d.entry, d.err)
 	} else {
-		delete(b.invalid, d.entry.Key)
+		b.accept(d.entry.Key)
 	}
 	if d.instance != nil {
 		d.instance.seen = b.listing

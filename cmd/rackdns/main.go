@@ -118,7 +118,7 @@ func rootCommand() *cobra.Command {
 	for _, c := range []*cobra.Command{
 		standaloneCommand(), dnsCommand(), agentCommand(),
 		upCommand(), downCommand(),
-		servicesCommand(), psCommand(), resolveCommand(), explainCommand(),
+		servicesCommand(), psCommand(), resolveCommand(), explainCommand(), doctorCommand(),
 		envCommand(), execCommand(), resourcesCommand(),
 		registerCommand(), deregisterCommand(), nodeCommand(),
 		registryCommand(), rolesCommand(), completionCommand(), probeCommand(), versionCommand(),

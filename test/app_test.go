@@ -45,6 +45,8 @@ type app struct {
 	// shipped runs the binary as it is shipped, which containers can run too:
 	// without it there are no health checks and no resources.
 	shipped bool
+	// env is what its commands find in their environment, besides.
+	env []string
 }
 
 // newApp makes an app of the rack. At the end of the test all is removed that
@@ -122,6 +124,7 @@ func (a *app) command(verb string, args ...string) *exec.Cmd {
 	a.t.Helper()
 	cmd := command(a.t, append([]string{verb, "--rack", a.rack.name, "--etcd", a.rack.etcd, "--app", a.name}, args...)...)
 	cmd.Dir = a.dir
+	cmd.Env = append(cmd.Env, a.env...)
 	if a.shipped {
 		static, err := staticBinary()
 		if err != nil {

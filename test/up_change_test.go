@@ -56,8 +56,8 @@ func TestUpBuilds(t *testing.T) {
 		t.Errorf("it runs image %s, want %s...", got, prefix)
 	}
 
-	if images := a.images(); len(images) != 1 {
-		t.Errorf("images %v, want only the one that runs", images)
+	if images := a.images(); len(images) != 2 {
+		t.Errorf("images %v, want the one that runs and the one before", images)
 	}
 
 	a.write("web/Dockerfile", "FROM scratch\nCOPY no-such-file /\n")
@@ -65,7 +65,7 @@ func TestUpBuilds(t *testing.T) {
 	if code != 1 || !strings.Contains(errOut, "rackdns: service web: build web: ") || strings.Count(errOut, "\n") != 1 {
 		t.Errorf("a build that fails: exit code %d\n%s%s", code, out, errOut)
 	}
-	if !strings.Contains(out, "web      | Step 2/2 : COPY no-such-file /\n") {
+	if !strings.Contains(out, "web      | Step 2/3 : COPY no-such-file /\n") {
 		t.Errorf("what the builder said is missing in\n%s", out)
 	}
 	if got := a.one("web"); got.id != second.id {
@@ -230,8 +230,8 @@ func TestUpInterruptedWhileItStops(t *testing.T) {
 	if err := up.wait(); err != nil {
 		t.Fatal(err)
 	}
-	if want := " again\nrackdns: interrupted; the same again completes it\n"; up.cmd.ProcessState.ExitCode() != 1 || !strings.HasSuffix(up.out.String(), want) {
-		t.Errorf("%v, %q; want exit code 1 and %q", up.cmd.ProcessState, up.out, want)
+	if want := " again\nrackdns: interrupted; the same again completes it\n"; up.cmd.ProcessState.ExitCode() != 130 || !strings.HasSuffix(up.out.String(), want) {
+		t.Errorf("%v, %q; want exit code 130 and %q", up.cmd.ProcessState, up.out, want)
 	}
 	if diff := cmp.Diff(ids, a.ids()); diff != "" {
 		t.Errorf("containers (-before +after):\n%s", diff)

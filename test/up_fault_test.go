@@ -168,8 +168,8 @@ func TestUpInterrupted(t *testing.T) {
 	if err := first.wait(); err != nil {
 		t.Fatal(err)
 	}
-	if want := "rackdns: interrupted; the same again completes it\n"; first.cmd.ProcessState.ExitCode() != 1 || !strings.HasSuffix(first.out.String(), want) {
-		t.Errorf("%v, %q; want exit code 1 and %q", first.cmd.ProcessState, first.out, want)
+	if want := "rackdns: interrupted; the same again completes it\n"; first.cmd.ProcessState.ExitCode() != 130 || !strings.HasSuffix(first.out.String(), want) {
+		t.Errorf("%v, %q; want exit code 130 and %q", first.cmd.ProcessState, first.out, want)
 	}
 	if err := second.wait(); err != nil {
 		t.Fatal(err)

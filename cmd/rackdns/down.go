@@ -57,9 +57,9 @@ func (f *appFlags) config(cmd *cobra.Command) (deploy.Config, error) {
 
 func downCommand() *cobra.Command {
 	var (
-		flags   appFlags
-		volumes bool
-		yes     yesFlag
+		flags           appFlags
+		volumes, images bool
+		yes             yesFlag
 	)
 	cmd := &cobra.Command{
 		Use:   "down",
@@ -71,9 +71,10 @@ does what up has not made.
 
 The manifest is not read: only its directory counts, which names the app. From
 another directory than the one that the app was brought up from, the app has to
-be given by name. --volumes removes the data too; it names them, and asks.`,
+be given by name. --volumes removes the data too; it names them, and asks.
+--images removes the images that up has built, unless something else uses them.`,
 		Example: `  rackdns down
-  rackdns down --app shop
+  rackdns down --app shop --images
   rackdns down --app shop --volumes --yes`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -82,7 +83,7 @@ be given by name. --volumes removes the data too; it names them, and asks.`,
 				return err
 			}
 			return deploy.Down(cmd.Context(), deploy.DownConfig{
-				Config: cfg, Volumes: volumes,
+				Config: cfg, Volumes: volumes, Images: images,
 				Confirm: func(names []string) error {
 					return yes.confirm(cmd, fmt.Sprintf("the data of app %s in volume %s", cfg.App, strings.Join(names, ", ")))
 				},
@@ -91,6 +92,7 @@ be given by name. --volumes removes the data too; it names them, and asks.`,
 	}
 	flags.add(cmd.Flags())
 	cmd.Flags().BoolVar(&volumes, "volumes", false, "remove the data of its resources too, for ever")
+	cmd.Flags().BoolVar(&images, "images", false, "remove the images too that were built for it, and the releases that need them")
 	yes.add(cmd.Flags())
 	return cmd
 }

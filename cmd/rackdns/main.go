@@ -3,7 +3,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,11 +53,26 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	switch {
 	case err == nil:
 		return out.err
-	case errors.Is(err, context.Canceled):
-		return cmp.Or(interrupted(ctx), err)
+	case interrupted(ctx) != nil:
+		// Whatever it was in the midst of, that is why it ended.
+		return cutOff{err, interrupted(ctx)}
 	}
 	return blameEnvironment(cmd.Flags(), err)
 }
+
+// cutOff is what a command has to say of its end by a signal.
+type cutOff struct{ error, signal error }
+
+// Error says it, unless it is only that it was cut off.
+func (e cutOff) Error() string {
+	if errors.Is(e.error, context.Canceled) {
+		return e.signal.Error()
+	}
+	return e.error.Error()
+}
+
+// Unwrap has the signal count, whatever else went wrong.
+func (e cutOff) Unwrap() error { return e.signal }
 
 // written is a writer that remembers what went wrong: help is printed by those
 // who don't look.
@@ -117,7 +131,7 @@ func rootCommand() *cobra.Command {
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return setFromEnvironment(cmd.Flags()) }
 	for _, c := range []*cobra.Command{
 		standaloneCommand(), dnsCommand(), agentCommand(),
-		upCommand(), downCommand(),
+		upCommand(), downCommand(), rollbackCommand(), releasesCommand(),
 		servicesCommand(), psCommand(), resolveCommand(), explainCommand(), doctorCommand(),
 		envCommand(), execCommand(), resourcesCommand(),
 		registerCommand(), deregisterCommand(), nodeCommand(),

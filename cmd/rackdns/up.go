@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/rackdns/rackdns/internal/deploy"
 	"github.com/rackdns/rackdns/internal/manifest"
@@ -18,14 +19,55 @@ import (
 // the engine would give them.
 const engineDNS = "none"
 
+// upFlags say how an app is brought up, whatever it is.
+type upFlags struct {
+	appFlags
+	suffix  string
+	servers []string
+	timeout time.Duration
+}
+
+func (f *upFlags) add(flags *pflag.FlagSet) {
+	f.appFlags.add(flags)
+	flags.StringVar(&f.suffix, "suffix", "convox", "domain of the rack: its zone is <rack>.<suffix>")
+	flags.StringSliceVar(&f.servers, "dns", nil, "address of the DNS server that containers ask, or \""+engineDNS+"\"; can be there several times (default the one that answers on this host)")
+	flags.DurationVar(&f.timeout, "timeout", deploy.DefaultTimeout, "how long a container has until it serves")
+}
+
+// config returns what the flags say, checked.
+func (f *upFlags) config(cmd *cobra.Command) (up deploy.UpConfig, err error) {
+	if up.Config, err = f.appFlags.config(cmd); err != nil {
+		return up, err
+	}
+	if err := checkSuffix(f.suffix); err != nil {
+		return up, err
+	}
+	up.Suffix, up.Timeout, up.Ask = cleanSuffix(f.suffix), f.timeout, os.LookupEnv
+	if up.DNS, up.EngineDNS, err = parseServers(f.servers); err != nil {
+		return up, err
+	}
+	if f.timeout <= 0 {
+		return up, usagef("--timeout %s: want more than nothing", f.timeout)
+	}
+	up.Program, err = os.Executable()
+	return up, err
+}
+
+// asUsage has a mistake in what was given end as one in how it was called.
+func asUsage(err error) error {
+	var wrong *deploy.InputError
+	if errors.As(err, &wrong) {
+		return usageError{err}
+	}
+	return err
+}
+
 func upCommand() *cobra.Command {
 	var (
-		flags    appFlags
-		suffix   string
+		flags    upFlags
 		envFiles []string
-		servers  []string
-		timeout  time.Duration
-		verbose  bool
+		strict   bool
+		options  deploy.UpConfig
 	)
 	cmd := &cobra.Command{
 		Use:   "up",
@@ -49,61 +91,56 @@ Values that environment lists of the manifest leave out come from the file .env
 beside it, and else from the environment of this command. If they have the URL
 of a resource, nothing is run for it.
 
+Images are built by docker buildx if it is there, else by the engine's own
+builder, and pulled with the credentials that docker login has kept. What was
+brought up is remembered as a release: rackdns rollback brings back the one
+before.
+
 Health checks are this program's own, whatever an image has or lacks: a volume
 with a copy of it is mounted into the containers that have one.`,
 		Example: `  rackdns standalone --rack acme --dns 172.17.0.1:53 &
   rackdns up --rack acme
+  rackdns up --dry-run
   rackdns up --rack acme -f shop/convox.yml --app shop-test --env-file test.env`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := flags.config(cmd)
+			up, err := flags.config(cmd)
 			if err != nil {
 				return err
 			}
-			if err := checkSuffix(suffix); err != nil {
+			up.Verbose, up.Pull, up.DryRun = options.Verbose, options.Pull, options.DryRun
+			if err := readApp(cmd, &up, flags.file, envFiles, strict); err != nil {
 				return err
 			}
-			up := deploy.UpConfig{Config: cfg, Suffix: cleanSuffix(suffix), Timeout: timeout, Ask: os.LookupEnv, Verbose: verbose}
-			if up.DNS, up.EngineDNS, err = parseServers(servers); err != nil {
-				return err
-			}
-			if timeout <= 0 {
-				return usagef("--timeout %s: want more than nothing", timeout)
-			}
-			if err := readApp(cmd, &up, flags.file, envFiles); err != nil {
-				return err
-			}
-			err = deploy.Up(cmd.Context(), up)
-			var wrong *deploy.InputError
-			if errors.As(err, &wrong) {
-				return usageError{err}
-			}
-			return err
+			return asUsage(deploy.Up(cmd.Context(), up))
 		},
 	}
 	f := cmd.Flags()
 	flags.add(f)
-	f.StringVar(&suffix, "suffix", "convox", "domain of the rack: its zone is <rack>.<suffix>")
 	f.StringArrayVar(&envFiles, "env-file", nil, "file with the app's environment, in lines NAME=VALUE; can be there several times (default "+dotenvFile+" beside the manifest)")
-	f.StringSliceVar(&servers, "dns", nil, "address of the DNS server that containers ask, or \""+engineDNS+"\"; can be there several times (default the one that answers on this host)")
-	f.DurationVar(&timeout, "timeout", deploy.DefaultTimeout, "how long a container has until it serves")
-	f.BoolVar(&verbose, "verbose", false, "show what builds print")
+	f.BoolVar(&options.Verbose, "verbose", false, "show all that builds print")
+	f.BoolVar(&options.Pull, "pull", false, "look for newer images than those that are on the engine, also for those that builds begin with")
+	f.BoolVar(&options.DryRun, "dry-run", false, "only print what would be done")
+	f.BoolVar(&strict, "strict", false, "do nothing if a key of the manifest would be ignored or is warned of")
 	return cmd
 }
 
 // readApp reads the files that describe the app.
-func readApp(cmd *cobra.Command, up *deploy.UpConfig, file string, envFiles []string) (err error) {
+func readApp(cmd *cobra.Command, up *deploy.UpConfig, file string, envFiles []string, strict bool) (err error) {
 	if up.Manifest, err = manifest.Read(file); err != nil {
 		return usageError{err}
+	}
+	if n := len(up.Manifest.Warnings); strict && n > 0 {
+		if n > 1 {
+			return usagef("--strict: %s (and %d more)", up.Manifest.Warnings[0], n-1)
+		}
+		return usagef("--strict: %s", up.Manifest.Warnings[0])
 	}
 	for _, w := range up.Manifest.Warnings {
 		fmt.Fprintln(cmd.ErrOrStderr(), "rackdns:", oneLine(w))
 	}
 	up.Dir = filepath.Dir(file)
-	if up.Given, err = readGiven(file, envFiles); err != nil {
-		return err
-	}
-	up.Program, err = os.Executable()
+	up.Given, err = readGiven(file, envFiles)
 	return err
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/docker/docker/api/types/build"
@@ -15,6 +16,8 @@ import (
 	"github.com/moby/go-archive/compression"
 	"github.com/moby/patternmatcher/ignorefile"
 
+	"github.com/rackdns/rackdns/internal/dockerclient"
+	"github.com/rackdns/rackdns/internal/label"
 	"github.com/rackdns/rackdns/internal/manifest"
 )
 
@@ -36,24 +39,38 @@ func checkBuild(dir string, b *manifest.Build) error {
 	return nil
 }
 
-// build has the engine build an image, and returns its ID. What has not changed
-// comes from the engine's cache, with the ID that it had. The output goes to w
-// as it comes, if there is one, and is returned with an error.
-func (s *site) build(ctx context.Context, dir string, b *manifest.Build, w io.Writer) (id string, err error) {
+// classic has the engine's own builder build an image, and returns its ID. What
+// has not changed comes from the engine's cache, with the ID that it had.
+func (s *site) classic(ctx context.Context, dir, repository string, b *manifest.Build, pull bool, log *buildLog) (id string, err error) {
 	root := filepath.Join(dir, b.Path)
+	file := filepath.Join(root, b.Dockerfile)
+	what, err := readDockerfile(file)
+	if err == nil {
+		err = what.classic(file)
+	}
+	if err != nil {
+		return "", err
+	}
+	args, err := s.classicArguments(ctx, b, what)
+	if err != nil {
+		return "", err
+	}
+	auths, err := dockerclient.Credentials()
+	if err != nil {
+		return "", err
+	}
 	content, err := buildContext(root, b.Dockerfile)
 	if err != nil {
 		return "", err
 	}
 	defer content.Close()
-	args := map[string]*string{}
-	for name, value := range b.Args {
-		args[name] = &value
-	}
 	reply, err := s.ImageBuild(ctx, content, build.ImageBuildOptions{
 		Dockerfile:  filepath.ToSlash(b.Dockerfile),
 		BuildArgs:   args,
 		Target:      b.Target,
+		PullParent:  pull,
+		AuthConfigs: auths,
+		Labels:      map[string]string{label.UpImage: repository},
 		Remove:      true,
 		ForceRemove: true,
 		Version:     build.BuilderV1,
@@ -62,7 +79,30 @@ func (s *site) build(ctx context.Context, dir string, b *manifest.Build, w io.Wr
 		return "", err
 	}
 	defer reply.Body.Close()
-	return readBuild(reply.Body, w)
+	if id, err = readBuild(reply.Body, log); err != nil {
+		return "", err
+	}
+	return id, s.ImageTag(ctx, id, builtName(repository, id))
+}
+
+// classicArguments are those that the manifest gives, and those of BuildKit's own
+// that the Dockerfile asks for.
+func (s *site) classicArguments(ctx context.Context, b *manifest.Build, what *dockerfile) (map[string]*string, error) {
+	engine, err := s.ServerVersion(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("ask the Docker Engine what it runs on: %w", err)
+	}
+	args := map[string]*string{}
+	for name, value := range platformArguments(engine.Os, engine.Arch) {
+		// One that isn't used is warned of.
+		if slices.Contains(what.arguments, name) {
+			args[name] = &value
+		}
+	}
+	for name, value := range b.Args {
+		args[name] = &value
+	}
+	return args, nil
 }
 
 // buildContext returns an archive of a directory, without what its .dockerignore
@@ -92,12 +132,13 @@ func buildContext(root, dockerfile string) (io.ReadCloser, error) {
 	})
 }
 
-// readBuild reads a builder's output to its end.
-func readBuild(r io.Reader, w io.Writer) (id string, err error) {
-	var said strings.Builder
+// readBuild reads the classic builder's output to its end.
+func readBuild(r io.Reader, log *buildLog) (id string, err error) {
 	for d := json.NewDecoder(r); ; {
 		var m struct {
 			Stream string `json:"stream"`
+			Status string `json:"status"`
+			ID     string `json:"id"`
 			Error  string `json:"error"`
 			Aux    struct{ ID string }
 		}
@@ -106,17 +147,18 @@ func readBuild(r io.Reader, w io.Writer) (id string, err error) {
 		} else if err != nil {
 			return "", fmt.Errorf("read the builder's output: %w", err)
 		}
-		said.WriteString(m.Stream)
-		if w != nil {
-			_, _ = io.WriteString(w, m.Stream)
+		_, _ = io.WriteString(log, m.Stream)
+		if from, ok := strings.CutPrefix(m.Status, "Pulling from "); ok {
+			log.tell("pulling " + from + ":" + m.ID)
 		}
 		if m.Error != "" {
-			return "", &buildError{why: m.Error, said: said.String()}
+			return "", &buildError{why: m.Error, said: log.end()}
 		}
 		if m.Aux.ID != "" {
 			id = m.Aux.ID
 		}
 	}
+	log.end()
 	if id == "" {
 		return "", errors.New("the builder has not said what it built")
 	}

@@ -46,6 +46,11 @@ func TestBuildContext(t *testing.T) {
 			[]string{".dockerignore", "Dockerfile", "keep.log"},
 		},
 		{
+			"with what an exception names below what is ignored", "Dockerfile",
+			[]string{"Dockerfile", ".dockerignore=a\n!a/keep\n**/*.tmp\n!c/very.tmp\n# a remark\n", "a/b", "a/keep/d", "x/y.tmp", "c/very.tmp", "c/other.tmp"},
+			[]string{".dockerignore", "Dockerfile", "a/keep/", "a/keep/d", "c/", "c/very.tmp", "x/"},
+		},
+		{
 			"with what the builder needs", "./build/Dockerfile.web", []string{"build/Dockerfile.web", "build/other", ".dockerignore=*"},
 			[]string{".dockerignore", "build/Dockerfile.web"},
 		},
@@ -95,7 +100,7 @@ func TestReadBuild(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			id, err := readBuild(strings.NewReader(tt.output), nil)
+			id, err := readBuild(strings.NewReader(tt.output), &buildLog{show: func(string) {}})
 			said := ""
 			if err != nil {
 				said = err.Error()

@@ -18,6 +18,8 @@ type DownConfig struct {
 	// told which volumes, and asked before anything is touched.
 	Volumes bool
 	Confirm func(volumes []string) error
+	// Images removes the images that were built for the app, too.
+	Images bool
 }
 
 // down is one run of it.
@@ -59,6 +61,17 @@ func (d *down) run(ctx context.Context, r *registry.Client) error {
 	}
 	if d.cfg.Volumes {
 		if err := d.removeVolumes(ctx); err != nil {
+			return err
+		}
+	}
+	if d.cfg.Images {
+		if err := d.removeImages(ctx); err != nil {
+			return err
+		}
+	}
+	if d.cfg.Images || d.cfg.Volumes {
+		// What they would bring back is gone.
+		if err := r.ForgetReleases(ctx, d.app, d.engineID); err != nil {
 			return err
 		}
 	}
@@ -125,4 +138,20 @@ func (d *down) removeVolumes(ctx context.Context) error {
 		d.say("volume", "removed %s", n)
 	}
 	return err
+}
+
+// removeImages removes the images that were built for the app.
+func (d *down) removeImages(ctx context.Context) error {
+	return d.eachBuilt(ctx, func(_, tag, _ string) error {
+		removed, err := d.removeImage(ctx, tag)
+		switch {
+		case err != nil:
+			return err
+		case removed:
+			d.say("image", "removed %s", tag)
+		default:
+			d.say("image", "left %s, which a container uses", tag)
+		}
+		return nil
+	})
 }

@@ -13,6 +13,8 @@ import (
 // site is where an app is: an engine, and there what is the app's.
 type site struct {
 	*client.Client
+	// host is the engine's address as it was given.
+	host      string
 	rack, app string
 	// directory is the manifest's; named says that the app was given by its name.
 	directory string
@@ -26,7 +28,7 @@ type site struct {
 }
 
 func newSite(cfg Config) site {
-	return site{rack: cfg.Registry.Rack, app: cfg.App, directory: cfg.Directory, named: cfg.Named}
+	return site{host: cfg.Docker, rack: cfg.Registry.Rack, app: cfg.App, directory: cfg.Directory, named: cfg.Named}
 }
 
 // stopAll stops and removes containers, in the order in which they are; those of

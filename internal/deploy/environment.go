@@ -15,9 +15,18 @@ func (u *up) input() *env.Input {
 	in := env.FromManifest(u.cfg.Manifest)
 	in.Rack, in.Suffix, in.App, in.Given = u.rack, u.cfg.Suffix, u.app, u.cfg.Given
 	for n := range in.Services {
-		ask(&in.Services[n], in.Given, u.cfg.Ask)
+		ask(&in.Services[n], in.Given, u.ask)
 	}
 	return in
+}
+
+// ask asks whoever brings the app up, and keeps the answer.
+func (u *up) ask(name string) (string, bool) {
+	value, ok := u.cfg.Ask(name)
+	if ok {
+		u.asked[name] = value
+	}
+	return value, ok
 }
 
 // ask looks up the variables that a service lists and that have no value. It is

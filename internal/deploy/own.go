@@ -55,6 +55,7 @@ func (s *site) survey(ctx context.Context, p *progress) error {
 func asExisting(c *container.Summary) *existing {
 	e := &existing{
 		id:        c.ID,
+		image:     c.ImageID,
 		name:      shortID(c.ID),
 		directory: c.Labels[label.UpDirectory],
 		service:   c.Labels[label.Service],

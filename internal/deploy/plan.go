@@ -8,6 +8,8 @@ import (
 // existing is a container of the app as it is.
 type existing struct {
 	id, name string
+	// image is the ID of its image.
+	image string
 	// directory is the one that it was brought up from; older ones have none.
 	directory string
 	// service is what the label says, for a resource too.

@@ -53,8 +53,14 @@ type UpConfig struct {
 	Timeout time.Duration
 	// Program is this program's own file, which health checks run.
 	Program string
-	// Verbose writes the output of builds too.
+	// Verbose writes all of the output of builds.
 	Verbose bool
+	// DryRun only says what would be done.
+	DryRun bool
+	// Pull looks for newer images than those that are here.
+	Pull bool
+	// back is the release to go back to, nil if it is none.
+	back *registry.Release
 }
 
 // InputError is a mistake in the manifest or in the app's environment: nothing
@@ -87,6 +93,8 @@ type up struct {
 	// byHand are the resources of the manifest that were declared by hand.
 	byHand  map[string]bool
 	release string
+	// asked are the variables that whoever brings it up was asked for.
+	asked map[string]string
 	// components are in the order in which they are worked on.
 	components []*component
 	// gone are containers of what the manifest doesn't have any more.
@@ -95,6 +103,14 @@ type up struct {
 
 // Up makes the engine run what the manifest says.
 func Up(ctx context.Context, cfg UpConfig) error {
+	u := newUp(cfg)
+	if cfg.DryRun {
+		return u.connected(ctx, cfg.Config, u.rehearse)
+	}
+	return u.locked(ctx, cfg.Config, u.run)
+}
+
+func newUp(cfg UpConfig) *up {
 	u := &up{
 		cfg:      cfg,
 		site:     newSite(cfg.Config),
@@ -102,6 +118,7 @@ func Up(ctx context.Context, cfg UpConfig) error {
 		urls:     map[string]string{},
 		declared: registry.Declared{App: cfg.App, Services: map[string]*registry.Service{}, Resources: map[string]*registry.Resource{}},
 		release:  newRelease(),
+		asked:    map[string]string{},
 	}
 	u.widen("network")
 	for _, s := range cfg.Manifest.Services {
@@ -110,11 +127,30 @@ func Up(ctx context.Context, cfg UpConfig) error {
 	for _, r := range cfg.Manifest.Resources {
 		u.widen(r.Name)
 	}
-	return u.locked(ctx, cfg.Config, u.run)
+	return u
 }
 
 // locked does work on an app while nobody else in the rack does.
-func (s *site) locked(ctx context.Context, cfg Config, work func(context.Context, *registry.Client) error) (err error) {
+func (s *site) locked(ctx context.Context, cfg Config, work func(context.Context, *registry.Client) error) error {
+	return s.connected(ctx, cfg, func(ctx context.Context, r *registry.Client) error {
+		held, lock, err := r.Lock(ctx, "up/"+s.app, func() {
+			_, _ = fmt.Fprintf(cfg.Out, "waiting for another up or down of app %s\n", s.app)
+		})
+		if err != nil {
+			return err
+		}
+		defer lock.Release()
+		err = work(held, r)
+		if err != nil && held.Err() != nil {
+			// What failed has failed because of this.
+			err = context.Cause(held)
+		}
+		return err
+	})
+}
+
+// connected does work with an engine and a registry.
+func (s *site) connected(ctx context.Context, cfg Config, work func(context.Context, *registry.Client) error) (err error) {
 	if s.Client, err = dockerclient.Dial(cfg.Docker); err != nil {
 		return err
 	}
@@ -128,21 +164,9 @@ func (s *site) locked(ctx context.Context, cfg Config, work func(context.Context
 		return wrap(interrupted(ctx, err), "reach the Docker Engine")
 	}
 	if err := dockerclient.CheckEngine(ctx, s.Client); err != nil {
-		return err
-	}
-	held, lock, err := r.Lock(ctx, "up/"+s.app, func() {
-		_, _ = fmt.Fprintf(cfg.Out, "waiting for another up or down of app %s\n", s.app)
-	})
-	if err != nil {
 		return interrupted(ctx, err)
 	}
-	defer lock.Release()
-	err = work(held, r)
-	if err != nil && held.Err() != nil {
-		// What failed has failed because of this.
-		err = context.Cause(held)
-	}
-	return interrupted(ctx, err)
+	return interrupted(ctx, work(ctx, r))
 }
 
 func interrupted(ctx context.Context, err error) error {
@@ -331,10 +355,9 @@ func (u *up) perform(ctx context.Context) error {
 	if err := u.dropPrograms(ctx, u.program); err != nil {
 		return err
 	}
-	for _, c := range u.components {
-		if err := u.dropImages(ctx, c); err != nil {
-			return err
-		}
+	releases, err := u.record(ctx)
+	if err != nil {
+		return err
 	}
-	return nil
+	return u.dropImages(ctx, releases)
 }

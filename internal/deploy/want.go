@@ -181,7 +181,7 @@ func (u *up) services(resources []*component) ([]*component, error) {
 		if err := u.checkLabels(s.Labels); err != nil {
 			return nil, fmt.Errorf("%s: %w", at, err)
 		}
-		if s.Build != nil {
+		if s.Build != nil && u.cfg.back == nil {
 			if err := checkBuild(u.cfg.Dir, s.Build); err != nil {
 				return nil, fmt.Errorf("%s: build: %w", at, err)
 			}

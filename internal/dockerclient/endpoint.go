@@ -106,6 +106,16 @@ func (e Endpoint) String() string {
 	return fmt.Sprintf("%s (%s)", e.Host, e.Source)
 }
 
+// Command returns what a plugin of the docker command has to find in its
+// environment to talk to this engine, and the name of the builder which that
+// command would have it use there.
+func (e Endpoint) Command() (environment []string, builder string) {
+	if e.context != "" {
+		return []string{client.EnvOverrideHost + "=", "DOCKER_CONTEXT=" + e.context}, e.context
+	}
+	return []string{client.EnvOverrideHost + "=" + e.Host, "DOCKER_CONTEXT="}, defaultContext
+}
+
 // Remote returns the host on which the engine is, an address or a name; empty if
 // it is reached by a socket of this host.
 func (e Endpoint) Remote() string {

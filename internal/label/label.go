@@ -23,8 +23,8 @@ const (
 	Release      = "convox.release"
 )
 
-// UpPrefix is that of what nobody but rackdns writes. No image has any of them,
-// but for those that were made of a container (docker commit).
+// UpPrefix is that of what nobody but rackdns writes. But for [UpImage], images
+// have them only if they were made of a container (docker commit).
 const UpPrefix = Prefix + "up."
 
 // What rackdns has made, and for whom.
@@ -37,6 +37,9 @@ const (
 	UpNumber = UpPrefix + "number"
 	// UpDirectory is the directory of the manifest.
 	UpDirectory = UpPrefix + "directory"
+	// UpImage is on images that rackdns has built, and says for what. Containers
+	// have it from there, so it says nothing of them.
+	UpImage = UpPrefix + "image"
 	// UpProgram marks a volume that holds this program.
 	UpProgram = UpPrefix + "program"
 )

@@ -8,7 +8,9 @@ import "time"
 // in the order of the file.
 type Manifest struct {
 	// File is where it was read from, as errors name it.
-	File      string
+	File string
+	// Source is its text.
+	Source    []byte
 	Services  []Service
 	Resources []Resource
 	// Environment is every service's, below the service's own.

@@ -44,7 +44,7 @@ func Parse(file string, data []byte) (*Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Manifest{File: file}
+	m := &Manifest{File: file, Source: data}
 	if err := r.manifest(m, root); err != nil {
 		return nil, err
 	}

@@ -288,7 +288,7 @@ func (e *Engine) ensureImage(ctx context.Context, name string) error {
 	if !errdefs.IsNotFound(err) {
 		return fmt.Errorf("image %s: %w", name, err)
 	}
-	if err := dockerclient.Pull(ctx, e.docker, name); err != nil {
+	if err := dockerclient.Pull(ctx, e.docker, name, nil); err != nil {
 		return fmt.Errorf("image %s: is not on this engine and can't be pulled; choose another by the option %s: %w", name, resource.OptionImage, err)
 	}
 	return nil

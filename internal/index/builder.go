@@ -317,6 +317,7 @@ func (b *builder) place(ip netip.Addr, change func(*place)) {
 
 // setNode takes in what is known of a node now, nothing if n is nil.
 func (b *builder) setNode(name string, n *registry.Node) {
+	b.touch(name + Below(LabelNode))
 	nodes := maps.Clone(b.nodes)
 	if n == nil {
 		delete(nodes, name)

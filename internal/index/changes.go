@@ -18,11 +18,23 @@ const keptChanges = 4096
 // an app's name: the name leads to another app now.
 const anyService = "*"
 
+// LabelNode is the last label of a change of a node itself, such as that of its
+// addresses: node-1.@node.
+const LabelNode = "@node"
+
+// Below stands for all names that end in a label, where [Index.Await] is told what
+// to wait for: services and resources of an app, resources of the rack ("resource"),
+// nodes ([LabelNode]).
+func Below(label string) string { return "." + label }
+
+// above is the form of [Below] that a change is found by.
+func (c *change) above() string { return c.name[max(strings.LastIndexByte(c.name, '.'), 0):] }
+
 // change says that something may have changed at an index.
 type change struct {
 	index int64
-	// name is relative to the zone: that of a service or a resource, or "*." and
-	// a name of an app.
+	// name is relative to the zone: that of a service or a resource, "*." and a
+	// name of an app, or that of a node and "."+LabelNode.
 	name string
 }
 
@@ -93,8 +105,8 @@ func (s *Snapshot) Index() int64 { return s.history.index }
 // Changed returns which names changed after a picture with the index since: what
 // is told of any other is as it was, to every client that is where it was. They
 // are relative to the zone, in order: those of services (web.shop), of resources
-// (db.resource.shop, cache.resource), and *.shop where that name has come to
-// lead to another app. It returns false if that is too long ago, or too much:
+// (db.resource.shop, cache.resource), *.shop where that name has come to lead to
+// another app, and node-1.@node where a node itself did. It returns false if that is too long ago, or too much:
 // then anything may have changed.
 func (s *Snapshot) Changed(since int64) (names []string, ok bool) {
 	if since < s.history.since {
@@ -138,7 +150,9 @@ func (s *Snapshot) changed(since int64, names []string) bool {
 	if since < s.history.since {
 		return true
 	}
-	return slices.ContainsFunc(s.history.after(since), func(c change) bool { return slices.Contains(names, c.name) })
+	return slices.ContainsFunc(s.history.after(since), func(c change) bool {
+		return slices.Contains(names, c.name) || slices.Contains(names, c.above())
+	})
 }
 
 func (h *history) after(since int64) []change {
@@ -204,12 +218,12 @@ func (w *waiters) wake(changes []change, ok bool) {
 	wakeAll(w.byName[""])
 	for _, c := range changes {
 		wakeAll(w.byName[c.name])
+		wakeAll(w.byName[c.above()])
 	}
 }
 
 // Await returns the picture as soon as any of the names, which are those of
-// [Snapshot.Sources], may have changed after
-// the index since (see [Snapshot.Changed]), which may be at once; without names,
+// [Snapshot.Sources] or of [Below], may have changed after the index since (see [Snapshot.Changed]), which may be at once; without names,
 // as soon as there is a picture after it. Before the first picture every index
 // is in the future. When ctx ends it returns the picture that there is then, nil
 // before the first, and the cause.

@@ -10,6 +10,7 @@ import (
 // The node's instances are left out by the registry's word alone, whatever its
 // agent does, and those that are preserved aren't any more.
 func (b *builder) drain(d *registry.Drained, in bool) {
+	b.touch(d.Node + Below(LabelNode))
 	drained := maps.Clone(b.drained)
 	if drained == nil {
 		drained = map[string]*registry.Drained{}

@@ -123,7 +123,7 @@ func runAgent(ctx context.Context, cfg agent.Config, client *registry.Client, me
 	if err != nil {
 		return err
 	}
-	stop, err := metrics.serve(func() string {
+	stop, err := metrics.serve(nil, func() string {
 		select {
 		case <-a.Ready():
 			return ""

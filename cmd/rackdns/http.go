@@ -6,21 +6,24 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"syscall"
-	"time"
 
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/spf13/pflag"
 
-	"github.com/rackdns/rackdns/internal/connlimit"
+	"github.com/rackdns/rackdns/internal/httpapi"
+	"github.com/rackdns/rackdns/internal/httpapi/routes"
 	"github.com/rackdns/rackdns/internal/httpguard"
 )
 
 // httpOff is the value of --http that means: none.
 const httpOff = "off"
+
+// defaultHTTP is where HTTP is served unless told otherwise.
+const defaultHTTP = "127.0.0.1:8080"
 
 // httpFlag says where a command that goes on serves HTTP: its metrics, whether
 // it is alive, and whether it is ready.
@@ -32,6 +35,9 @@ type httpFlag struct {
 	// names are further ones by which it may be asked.
 	names []string
 	hosts *httpguard.Hosts
+	// certFile and keyFile are for TLS.
+	certFile, keyFile string
+	tokens            tokenFlags
 }
 
 // addMetrics adds the flag of a command that serves HTTP only on demand.
@@ -44,8 +50,16 @@ func (f *httpFlag) addMetrics(flags *pflag.FlagSet) {
 // addHTTP adds the flag of a command that serves HTTP unless told otherwise.
 func (f *httpFlag) addHTTP(flags *pflag.FlagSet) {
 	f.name = "http"
-	flags.StringVar(&f.address, f.name, "127.0.0.1:8080", "where to serve /metrics, /healthz, /readyz and /healthcheck, or \""+httpOff+"\"")
+	flags.StringVar(&f.address, f.name, defaultHTTP, "where to serve HTTP: the rack's names, and /metrics, /healthz and /readyz; or \""+httpOff+"\"")
 	f.addHosts(flags)
+	f.tokens.add(flags)
+	f.addTLS(flags)
+}
+
+// addTLS adds the flags of a certificate.
+func (f *httpFlag) addTLS(flags *pflag.FlagSet) {
+	flags.StringVar(&f.certFile, "http-cert", "", "file with the certificate for --http, which then is HTTPS")
+	flags.StringVar(&f.keyFile, "http-key", "", "file with that certificate's key")
 }
 
 // hostsFlag is the name of the flag that says by which names one may ask.
@@ -67,6 +81,9 @@ func (f *httpFlag) check(ctx context.Context, flags *pflag.FlagSet, hostAddress 
 		return usagef("--%s: %w", f.hostsFlag(), err)
 	}
 	f.yields = !flags.Changed(f.name)
+	if (f.certFile == "") != (f.keyFile == "") {
+		return usagef("--http-cert and --http-key come together")
+	}
 	if f.address == httpOff {
 		f.address = ""
 	}
@@ -77,17 +94,33 @@ func (f *httpFlag) check(ctx context.Context, flags *pflag.FlagSet, hostAddress 
 	return err
 }
 
-// serve serves until the returned function is called. /healthz and, for
-// clients of Lyft's discovery, /healthcheck say that the process is alive,
-// /readyz what it waits for, if that is anything.
-func (f *httpFlag) serve(waits func() string, log *slog.Logger) (stop func(), err error) {
+// serve serves until the returned function is called. Without racks it is only
+// what monitors ask. waits says what the process waits for before it is ready, if
+// that is anything.
+func (f *httpFlag) serve(racks []*httpapi.Rack, waits func() string, log *slog.Logger) (stop func(), err error) {
 	if f.address == "" {
 		return func() {}, nil
+	}
+	cfg := httpapi.Config{Hosts: f.hosts, Racks: racks, Logger: log, Families: routes.Monitoring(routes.Options{Waits: waits})}
+	if len(racks) > 0 {
+		cfg.Families = routes.All(routes.Options{Waits: waits})
+	}
+	if cfg.Tokens, err = f.tokens.open(log); err != nil {
+		return nil, err
+	}
+	if f.certFile != "" {
+		if cfg.Certificate, err = httpapi.OpenCertificate(f.certFile, f.keyFile, log); err != nil {
+			return nil, fmt.Errorf("--http-cert: %w", err)
+		}
+	}
+	s, err := httpapi.New(cfg)
+	if err != nil {
+		return nil, err
 	}
 	ln, err := net.Listen("tcp", f.address)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE) && f.yields:
-		log.Warn("HTTP address is in use: going on without metrics", "address", f.address, "flag", "--"+f.name)
+		log.Warn("HTTP address is in use: going on without HTTP", "address", f.address, "flag", "--"+f.name)
 		f.address = ""
 		return func() {}, nil
 	case errors.Is(err, syscall.EADDRINUSE):
@@ -95,36 +128,59 @@ func (f *httpFlag) serve(waits func() string, log *slog.Logger) (stop func(), er
 	case err != nil:
 		return nil, fmt.Errorf("HTTP address %s (--%s): %w", f.address, f.name, err)
 	}
-	ln = connlimit.New("http", connlimit.OfProcess().HTTP, log).Listener(ln)
-	s := httpguard.NewServer(f.hosts, httpHandler(waits))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if err := s.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
-			log.Error("HTTP is not served any more", "error", err)
-		}
-	}()
-	return func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		if s.Shutdown(ctx) != nil {
-			_ = s.Close() // whoever still reads is cut off
-		}
-		<-done
-	}, nil
+	s.Start(ln)
+	return s.Close, nil
 }
 
-func httpHandler(waits func() string) http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.Handler())
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /healthcheck", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "OK") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if what := waits(); what != "" {
-			http.Error(w, "waiting for "+what, http.StatusServiceUnavailable)
-			return
+// url is where it is served, for this host.
+func (f *httpFlag) url() string {
+	scheme := "http"
+	if f.certFile != "" {
+		scheme = "https"
+	}
+	return scheme + "://" + f.address
+}
+
+// tokenFlags say where the tokens are that grant rights over HTTP.
+type tokenFlags struct {
+	// file is the one that was given, data the directory in which there is one
+	// else; with neither there are no tokens.
+	file, data string
+}
+
+func (f *tokenFlags) add(flags *pflag.FlagSet) {
+	flags.StringVar(&f.file, "http-token-file", "", "file with a token on each line, and the rights that it has, names, write or secrets, if not all (default <data>/"+httpapi.TokenFile+", made at the first start)")
+}
+
+// path is the file of tokens, empty if there is none.
+func (f *tokenFlags) path() string {
+	if f.file == "" && f.data != "" {
+		return filepath.Join(f.data, httpapi.TokenFile)
+	}
+	return f.file
+}
+
+// open reads the file of tokens. The one in the data directory is made if it isn't
+// there.
+func (f *tokenFlags) open(log *slog.Logger) (*httpapi.Tokens, error) {
+	path := f.path()
+	if path == "" {
+		return nil, nil
+	}
+	if f.file == "" {
+		// As the registry makes it.
+		err := os.MkdirAll(f.data, 0o700)
+		if err == nil {
+			err = httpapi.MakeTokenFile(path)
 		}
-		fmt.Fprintln(w, "ok")
-	})
-	return mux
+		if err != nil {
+			log.Warn("no token for HTTP can be made: nothing can be changed by it, and on loopback alone anything be read", "error", err)
+			return nil, nil
+		}
+	}
+	t, err := httpapi.OpenTokens(path, log)
+	if err != nil {
+		return nil, fmt.Errorf("--http-token-file: %w", err)
+	}
+	return t, nil
 }

@@ -15,10 +15,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rackdns/rackdns/internal/agent"
+	"github.com/rackdns/rackdns/internal/httpapi"
 	"github.com/rackdns/rackdns/internal/index"
 	"github.com/rackdns/rackdns/internal/lasting"
 	"github.com/rackdns/rackdns/internal/registry"
 	"github.com/rackdns/rackdns/internal/registry/embedded"
+	"github.com/rackdns/rackdns/plugin/rack"
 	"github.com/rackdns/rackdns/plugin/recursion"
 )
 
@@ -46,6 +48,8 @@ type standalone struct {
 	preserve  time.Duration
 	node      nodeFlags
 	http      httpFlag
+	// told is the rack as HTTP tells of it.
+	told *httpapi.Rack
 
 	log *slog.Logger
 	// alone is that there is nobody to forward to, unchanged that a change of
@@ -149,7 +153,9 @@ func (s *standalone) run(ctx context.Context) (err error) {
 	if err := checkPortsFree(s.dns); err != nil {
 		return err
 	}
-	endHTTP, err := s.http.serve(func() string {
+	s.http.tokens.data = s.data
+	s.told = &httpapi.Rack{Name: s.rack, Zone: s.zone(), Node: cfg.Node}
+	endHTTP, err := s.http.serve([]*httpapi.Rack{s.told}, func() string {
 		if s.answers.Load() {
 			return ""
 		}
@@ -213,6 +219,11 @@ func (s *standalone) runWith(ctx context.Context, etcd *embedded.Registry, cfg a
 		return err
 	}
 	defer func() { err = errors.Join(err, server.Stop()) }()
+	giveBack, err := s.tell(etcd.Endpoint(), cfg.Node, client)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, giveBack()) }()
 	s.answers.Store(true)
 	s.banner(etcd.Endpoint(), cfg.Node, state, found)
 	var following sync.WaitGroup
@@ -285,10 +296,34 @@ func (s *standalone) banner(etcd, node, docker string, found bool) {
 	}
 	fmt.Fprintf(&b, "  docker    %s, as node %s\n", docker, node)
 	if s.http.address != "" {
-		fmt.Fprintf(&b, "  metrics   http://%s/metrics\n", s.http.address)
+		fmt.Fprintf(&b, "  http      %s, with the token in %s\n", s.http.url(), s.http.tokens.path())
+		fmt.Fprintf(&b, "  metrics   %s/metrics\n", s.http.url())
 	}
 	fmt.Fprintf(&b, "  try       dig @%s -p %s SRV <container>.default.%s\n", at, port, zone)
 	fmt.Print(b.String())
+}
+
+// tell has HTTP tell of the rack, from the index that DNS answers from.
+func (s *standalone) tell(etcd, node string, client *registry.Client) (giveBack func() error, err error) {
+	// The same as the Corefile says, or there would be two of them.
+	cfg := index.Config{
+		Registry: s.etcd.client(etcd, s.rack), Options: index.Options{Node: node},
+		Preserve: s.preserve, State: s.absState(), Logger: s.log,
+	}
+	if s.preserve == 0 {
+		cfg.Preserve = -1
+	}
+	if len(s.forwarders) > 0 {
+		if cfg.Options.Forwarders, err = rack.ParseForwarders(s.forwarders); err != nil {
+			return nil, err
+		}
+	}
+	x, giveBack, err := index.Acquire(cfg)
+	if err != nil {
+		return nil, err
+	}
+	s.told.Follow(x, client)
+	return giveBack, nil
 }
 
 func (s *standalone) zone() string {

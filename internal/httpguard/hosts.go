@@ -88,6 +88,9 @@ func (h *Hosts) Ours(ctx context.Context, host string) bool {
 	return h.any || ip.IsLoopback() || h.names[ip.String()] || ip == localAddr(ctx) || h.own.contain(ip)
 }
 
+// Own reports whether an address is one of this machine's.
+func (h *Hosts) Own(ip netip.Addr) bool { return ip.IsLoopback() || h.own.contain(ip) }
+
 // withoutPort splits the port off a Host header (RFC 9110, section 7.2).
 func withoutPort(host string) (string, bool) {
 	name, port := host, ""

@@ -3,9 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -118,7 +121,7 @@ with a copy of it is mounted into the containers that have one.`,
 	f := cmd.Flags()
 	flags.add(f)
 	f.StringArrayVar(&envFiles, "env-file", nil, "file with the app's environment, in lines NAME=VALUE; can be there several times (default "+dotenvFile+" beside the manifest)")
-	f.BoolVar(&options.Verbose, "verbose", false, "show all that builds print")
+	f.BoolVar(&options.Verbose, "verbose", false, "show all that builds print, and why keys of the manifest have no effect")
 	f.BoolVar(&options.Pull, "pull", false, "look for newer images than those that are on the engine, also for those that builds begin with")
 	f.BoolVar(&options.DryRun, "dry-run", false, "only print what would be done")
 	f.BoolVar(&strict, "strict", false, "do nothing if a key of the manifest would be ignored or is warned of")
@@ -130,18 +133,48 @@ func readApp(cmd *cobra.Command, up *deploy.UpConfig, file string, envFiles []st
 	if up.Manifest, err = manifest.Read(file); err != nil {
 		return usageError{err}
 	}
-	if n := len(up.Manifest.Warnings); strict && n > 0 {
-		if n > 1 {
-			return usagef("--strict: %s (and %d more)", up.Manifest.Warnings[0], n-1)
-		}
-		return usagef("--strict: %s", up.Manifest.Warnings[0])
+	if err := refuseNotes(up.Manifest); strict && err != nil {
+		return err
 	}
-	for _, w := range up.Manifest.Warnings {
-		fmt.Fprintln(cmd.ErrOrStderr(), "rackdns:", oneLine(w))
-	}
+	sayManifest(cmd.ErrOrStderr(), up.Manifest, up.Verbose)
 	up.Dir = filepath.Dir(file)
 	up.Given, err = readGiven(file, envFiles)
 	return err
+}
+
+// refuseNotes makes an error of what else would be a note: keys that are not
+// known, and those that have no effect.
+func refuseNotes(m *manifest.Manifest) error {
+	notes := slices.Clone(m.Warnings)
+	for _, i := range m.Ignored {
+		notes = append(notes, i.Line)
+	}
+	switch len(notes) {
+	case 0:
+		return nil
+	case 1:
+		return usagef("--strict: %s", notes[0])
+	}
+	return usagef("--strict: %s (and %d more)", notes[0], len(notes)-1)
+}
+
+// sayManifest warns of what is not known of a manifest, and says in one line, or
+// in one each, what has no effect here.
+func sayManifest(w io.Writer, m *manifest.Manifest, each bool) {
+	for _, line := range m.Warnings {
+		fmt.Fprintln(w, "rackdns:", oneLine(line))
+	}
+	var names []string
+	for _, i := range m.Ignored {
+		if each {
+			fmt.Fprintln(w, "rackdns:", oneLine(i.Line))
+		} else if !slices.Contains(names, i.Key) {
+			names = append(names, i.Key)
+		}
+	}
+	if len(names) > 0 {
+		fmt.Fprintf(w, "rackdns: %s: has no effect on a plain host: %s (--verbose says why)\n", m.File, strings.Join(names, ", "))
+	}
 }
 
 func parseServers(servers []string) (all []netip.Addr, engine bool, err error) {

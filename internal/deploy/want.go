@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rackdns/rackdns/internal/env"
 	"github.com/rackdns/rackdns/internal/label"
 	"github.com/rackdns/rackdns/internal/manifest"
 	"github.com/rackdns/rackdns/internal/registry"
@@ -166,7 +168,10 @@ func (u *up) resource(r manifest.Resource, made *resource.Spec) *component {
 
 // services works out the components of the app's services.
 func (u *up) services(resources []*component) ([]*component, error) {
-	var all []*component
+	var (
+		all     []*component
+		missing []*env.MissingError
+	)
 	for n := range u.cfg.Manifest.Services {
 		s := &u.cfg.Manifest.Services[n]
 		at := fmt.Sprintf("%s:%d: service %s", u.cfg.Manifest.File, s.Line, s.Name)
@@ -187,7 +192,10 @@ func (u *up) services(resources []*component) ([]*component, error) {
 			}
 		}
 		c := u.service(s)
-		if _, err := c.environment(""); err != nil {
+		var lacks *env.MissingError
+		if _, err := c.environment(""); errors.As(err, &lacks) {
+			missing = append(missing, lacks)
+		} else if err != nil {
 			return nil, err
 		}
 		all = append(all, c)
@@ -195,6 +203,9 @@ func (u *up) services(resources []*component) ([]*component, error) {
 		if err := u.declared.Services[s.Name].Check(); err != nil {
 			return nil, fmt.Errorf("%s: %w", at, err)
 		}
+	}
+	if len(missing) > 0 {
+		return nil, fmt.Errorf("%s: %w", u.cfg.Manifest.File, env.AllMissing(missing))
 	}
 	return all, nil
 }

@@ -20,7 +20,7 @@ type Input struct {
 	Resources []Resource
 	// Given is the app's environment: what the user has set from outside. A
 	// service gets only what it lists, and what stands in for one of its links
-	// or resources.
+	// or resources, unless it inherits all.
 	Given map[string]string
 	Style Style
 	Via   Via
@@ -41,8 +41,9 @@ type Service struct {
 	// Resources are those it lists.
 	Resources []ResourceRef
 	// Environment is the user's, for this service: what is common to all of
-	// the app's services first.
+	// the app's services first. Inherit says that it has all of Input.Given too.
 	Environment []Variable
+	Inherit     bool
 }
 
 // ResourceRef is a service's use of a resource: Env is the one variable it

@@ -9,7 +9,7 @@ func FromManifest(m *manifest.Manifest) *Input {
 	in := &Input{}
 	for n := range m.Services {
 		ms := &m.Services[n]
-		s := Service{Name: ms.Name, Links: ms.Links}
+		s := Service{Name: ms.Name, Links: ms.Links, Inherit: m.Inherit || ms.Inherit}
 		if ms.Port != nil {
 			s.Port, s.Scheme = ms.Port.Number, ms.Port.Scheme
 		}

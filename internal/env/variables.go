@@ -15,6 +15,37 @@ import (
 // ErrNoURL is returned for a resource that nobody has given a URL yet.
 var ErrNoURL = errors.New("has no URL")
 
+// MissingError names the variables that a service lists and that nobody gives a
+// value.
+type MissingError struct {
+	Service string
+	Names   []string
+}
+
+const noValue = "what neither the manifest nor the app's environment gives a value: "
+
+func (e *MissingError) Error() string {
+	return "service " + e.Service + " lists " + noValue + strings.Join(e.Names, ", ")
+}
+
+// AllMissing makes one error of what several services lack.
+func AllMissing(all []*MissingError) error {
+	if len(all) == 1 {
+		return all[0]
+	}
+	by := map[string][]string{}
+	for _, e := range all {
+		for _, name := range e.Names {
+			by[name] = append(by[name], e.Service)
+		}
+	}
+	list := make([]string, 0, len(by))
+	for _, name := range slices.Sorted(maps.Keys(by)) {
+		list = append(list, name+" ("+strings.Join(by[name], ", ")+")")
+	}
+	return errors.New("services list " + noValue + strings.Join(list, ", "))
+}
+
 // work is the making of one environment.
 type work struct {
 	*Input
@@ -98,6 +129,9 @@ func (in *Input) listedBy(s *Service) map[string]string {
 			own[v.Name] = value
 		}
 	}
+	if s.Inherit {
+		maps.Copy(own, in.Given)
+	}
 	return own
 }
 
@@ -132,6 +166,13 @@ func (w *work) give(name, value, by string) error {
 // listed gives what the service lists.
 func (w *work) listed() error {
 	var missing []string
+	if w.service.Inherit {
+		for name, value := range w.Given {
+			if !slices.Contains(manifest.Own, name) {
+				w.made[name] = value
+			}
+		}
+	}
 	for _, v := range w.service.Environment {
 		value, ok := w.user[v.Name]
 		if ok {
@@ -141,7 +182,7 @@ func (w *work) listed() error {
 		}
 	}
 	if missing != nil {
-		return fmt.Errorf("service %s lists what neither the manifest nor the app's environment gives a value: %s", w.Service, strings.Join(missing, ", "))
+		return &MissingError{Service: w.Service, Names: missing}
 	}
 	return nil
 }

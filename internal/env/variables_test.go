@@ -102,6 +102,12 @@ func TestVariables(t *testing.T) {
 			worker(in).Environment = []env.Variable{{Name: "PORT", Value: "5000", Set: true}}
 		}, map[string]string{"PORT": "5000"}},
 
+		{"a service that inherits all gets what was given, and the rack's own all the same", func(in *env.Input) {
+			worker(in).Inherit, worker(in).Port = true, 9000
+			worker(in).Environment = []env.Variable{{Name: "A", Value: "file", Set: true}, {Name: "B", Value: "file", Set: true}}
+			in.Given = map[string]string{"A": "given", "C": "3", "PORT": "80", "RACK": "x"}
+		}, map[string]string{"A": "given", "B": "file", "C": "3", "PORT": "9000", "WEB_URL": "http://web.shop.acme.convox:3000"}},
+
 		{"full style adds six variables", func(in *env.Input) { in.Style = env.StyleFull }, map[string]string{
 			"WEB_URL": "http://web.shop.acme.convox:3000", "WEB_SCHEME": "http", "WEB_HOST": "web.shop.acme.convox",
 			"WEB_PORT": "3000", "WEB_PATH": "", "WEB_USERNAME": "", "WEB_PASSWORD": "",

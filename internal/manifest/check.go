@@ -1,6 +1,10 @@
 package manifest
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/rackdns/rackdns/internal/registry"
+)
 
 // check looks at what one part of the file says of another.
 func (r *reader) check(m *Manifest) error {
@@ -15,6 +19,11 @@ func (r *reader) check(m *Manifest) error {
 			return r.errorf(l.line, path, "service %s links to a service that does not exist: %s", l.service, l.target)
 		case target.Port == nil:
 			return r.errorf(l.line, path, "service %s links to a service without a port: %s", l.service, l.target)
+		}
+	}
+	for _, t := range m.Timers {
+		if services[t.Service] == nil {
+			return r.errorf(t.Line, below("timers", t.Name)+".service", "timer %s runs a service that does not exist: %s", t.Name, registry.Quote(t.Service))
 		}
 	}
 	types := map[string]string{}

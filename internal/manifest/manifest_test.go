@@ -42,7 +42,6 @@ services:
     internal: true
     labels: [a=b=c, "d="]
   worker:
-    image: example/worker:1
     build:
       path: worker
       manifest: Dockerfile.worker
@@ -61,6 +60,7 @@ services:
 
 func TestParse(t *testing.T) {
 	t.Parallel()
+	rolling := manifest.Deployment{Minimum: 50, Maximum: 200}
 	want := &manifest.Manifest{
 		File:        "convox.yml",
 		Environment: []manifest.Variable{{Name: "LOG_LEVEL", Value: "info", Set: true}, {Name: "SECRET"}},
@@ -86,21 +86,26 @@ func TestParse(t *testing.T) {
 			Health:   &manifest.Health{Path: "/check", Grace: 10 * time.Second, Interval: 2 * time.Second, Timeout: 500 * time.Millisecond},
 			Internal: true,
 			Labels:   map[string]string{"a": "b=c", "d": ""},
+
+			Deployment: rolling,
 		}, {
 			Name:    "worker",
-			Image:   "example/worker:1",
 			Build:   &manifest.Build{Path: "worker", Dockerfile: "Dockerfile.worker", Args: map[string]string{"VERSION": "1"}, Target: "run"},
 			Command: []string{"bin/work", ""},
 			Port:    &manifest.Port{Number: 7000, Protocol: "tcp", Scheme: "grpc"},
 			Ports:   []manifest.Port{{Number: 7000, Protocol: "tcp", Scheme: "grpc"}},
 			Health:  &manifest.Health{Path: "/up", Grace: 5 * time.Second, Interval: 5 * time.Second, Timeout: 4 * time.Second},
 			Labels:  map[string]string{"team": "x"},
+
+			Deployment: rolling,
 		}, {
 			Name:  "plain",
 			Image: "example/plain",
 			Port:  &manifest.Port{Number: 3000, Protocol: "tcp", Scheme: "http"},
 			Ports: []manifest.Port{{Number: 3000, Protocol: "tcp", Scheme: "http"}},
 			Count: 1,
+
+			Deployment: rolling,
 		}},
 	}
 	path := filepath.Join(t.TempDir(), "convox.yml")
@@ -178,40 +183,45 @@ services:
 
 func TestWarnings(t *testing.T) {
 	t.Parallel()
-	m, err := manifest.Parse("convox.yml", []byte(`timers:
-  cleanup: {schedule: "0 3 * * ?"}
-services:
+	m, err := manifest.Parse("convox.yml", []byte(`services:
   web:
     image: example/web
     domain: ${HOST}
-    certificate: {duration: 1y}
     sticky: true
-    drain: 10
     colour: red
-    scale: {count: 2-5, cpu: 256, speed: 1}
+    x-colour: {deep: [red]}
+    scale: {count: 2-5, targets: {cpu: 1}, x-y: 1, velocity: 1}
     "a\nb": 1
+  x-web:
+    image: nothing
 colour: red
 `))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m.Services[0].Count != 2 {
-		t.Errorf("count: %d, want the least of the range", m.Services[0].Count)
+	if len(m.Services) != 1 || m.Services[0].Count != 2 {
+		t.Errorf("services: %v, want one with the least of the range", m.Services)
 	}
 	want := []string{
-		`convox.yml:1: timers: has no meaning here`,
-		`convox.yml:6: services.web.domain: has no meaning here`,
-		`convox.yml:7: services.web.certificate: has no meaning here`,
-		`convox.yml:8: services.web.sticky: has no meaning here`,
-		`convox.yml:9: services.web.drain: has no meaning here`,
-		`convox.yml:10: services.web.colour: is not a key that is known`,
-		`convox.yml:11: services.web.scale.count: a range has no meaning here; 2 it is`,
-		`convox.yml:11: services.web.scale.cpu: has no meaning here`,
-		`convox.yml:11: services.web.scale.speed: is not a key that is known`,
-		`convox.yml:12: services.web."a\nb": is not a key that is known`,
-		`convox.yml:13: colour: is not a key that is known`,
+		`convox.yml:6: services.web.colour: is not a key that is known`,
+		`convox.yml:8: services.web.scale.velocity: is not a key that is known`,
+		`convox.yml:9: services.web."a\nb": is not a key that is known`,
+		`convox.yml:12: colour: is not a key that is known`,
 	}
 	if d := cmp.Diff(want, m.Warnings); d != "" {
+		t.Error(d)
+	}
+	var ignored []string
+	for _, i := range m.Ignored {
+		ignored = append(ignored, i.Key, i.Line)
+	}
+	wantIgnored := []string{
+		`domain`, `convox.yml:4: services.web.domain: has no effect: no load balancer is made here; names lead to the instances themselves`,
+		`sticky`, `convox.yml:5: services.web.sticky: has no effect: no load balancer is made here; names lead to the instances themselves`,
+		`the range of scale`, `convox.yml:8: services.web.scale.count: has no effect: nothing scales by itself here; the least number runs`,
+		`targets`, `convox.yml:8: services.web.scale.targets: has no effect: nothing scales by itself here; the least number runs`,
+	}
+	if d := cmp.Diff(wantIgnored, ignored); d != "" {
 		t.Error(d)
 	}
 }
@@ -255,13 +265,12 @@ func TestErrors(t *testing.T) {
 		{"rack", "services: {rack: {}}\n", `convox.yml:1: services.rack: the rack reserves the service name rack`},
 		{"host", "services: {host: {}}\n", `convox.yml:1: services.host: the rack reserves the service name host`},
 
-		{"no image", "services:\n  web:\n", `convox.yml:2: services.web: has neither an image nor a build`},
 		{"image a list", "services: {web: {image: [a]}}\n", `convox.yml:1: services.web.image: want a single value, not a list`},
 		{"image empty", "services: {web: {image: ''}}\n", `convox.yml:1: services.web.image: is empty`},
 		{"build a list", service("build: [.]"), `convox.yml:2: services.web.build: want a map, not a list`},
 		{"two Dockerfiles", service("build: {manifest: a, dockerfile: b}"), `convox.yml:2: services.web.build.dockerfile: says the same as manifest; give one of them`},
 		{"build argument without a value", service("build: {args: [A]}"), `convox.yml:2: services.web.build.args.A: has no value`},
-		{"open quote", service(`command: "a 'b"`), `convox.yml:2: services.web.command: can't be split into words: a quote is not closed, or a backslash has nothing behind it`},
+		{"open quote", service(`command: "a 'b"`), `convox.yml:2: services.web.command: no shell understands it: a quote, a bracket or the like is not closed, or something is missing behind an operator`},
 		{"no command", service(`command: ""`), `convox.yml:2: services.web.command: is empty`},
 		{"empty command", service(`command: []`), `convox.yml:2: services.web.command: is empty`},
 
@@ -273,7 +282,7 @@ func TestErrors(t *testing.T) {
 		{"port a power", service("port: 1e3"), `convox.yml:2: services.web.port: "1e3" is not a port`},
 		{"port octal", service("port: 0777"), `convox.yml:2: services.web.port: "0777" is not a port`},
 		{"port of a host", service("port: '80:3000'"), `convox.yml:2: services.web.port: "80:3000" is not a port`},
-		{"port of sctp", service("port: 80/sctp"), `convox.yml:2: services.web.port: "80/sctp" is not a port`},
+		{"port of sctp", service("port: 80/sctp"), `convox.yml:2: services.web.port: "sctp" is not a protocol; want tcp or udp`},
 		{"udp over tcp", service("port: 'udp:53/tcp'"), `convox.yml:2: services.web.port: "udp:53/tcp" is not a port`},
 		{"port without a number", service("port: {scheme: https}"), `convox.yml:2: services.web.port: has no port`},
 		{"scheme", service("port: {port: 1, scheme: 'a b'}"), `convox.yml:2: services.web.port.scheme: "a b" is not the scheme of a URL, such as https`},
@@ -300,20 +309,67 @@ func TestErrors(t *testing.T) {
 		{"option a list", "resources: {q: {type: redis, options: {a: []}}}\n", `convox.yml:1: resources.q.options.a: want a single value, not a list`},
 		{"resource's name", "resources: {q_1: {type: redis}}\n", `convox.yml:1: resources.q_1: "q_1" can't name a resource: only a-z, 0-9 and dashes, beginning with a letter, can`},
 
-		{"star", service("environment: ['*']"), `convox.yml:2: services.web.environment: * would hand out every variable of the app; list those that are needed`},
-		{"star at the top", "environment: ['*']\n", `convox.yml:1: environment: * would hand out every variable of the app; list those that are needed`},
 		{"bad name of a variable", service("environment: [A-B=secret]"), `convox.yml:2: services.web.environment: not the name of an environment variable: only letters, digits and underscores, not beginning with a digit, make one`},
 		{"variable twice", service("environment: [A=1,\n A=2]"), `convox.yml:3: services.web.environment.A: is there twice, first in line 2`},
 		{"secret twice in the place of a name", service("environment: [s3cret word,\n s3cret word]"), `convox.yml:3: services.web.environment: is there twice, first in line 2`},
 		{"secret in the place of a name", service("environment: {s3cret word: []}"), `convox.yml:2: services.web.environment: want a single value, not a list`},
 		{"option in the place of a value", "resources: {q: {type: redis, options: [password s3cret]}}\n", `convox.yml:1: resources.q.options: has no value`},
-		{"variable a map", service("environment: [{A: 1}]"), `convox.yml:2: services.web.environment: want NAME=VALUE, not a map`},
 		{"value a list", service("environment: {A: [1]}"), `convox.yml:2: services.web.environment.A: want a single value, not a list`},
 		{"environment a text", service("environment: A"), `convox.yml:2: services.web.environment: want a map or a list, not a single value`},
 		{"NUL", service(`environment: {A: "a\0b"}`), `convox.yml:2: services.web.environment.A: holds a NUL, which no process can be given`},
 
 		{"scale", service("scale: many"), `convox.yml:2: services.web.scale: "many" is not a number of instances, 0 to 1000`},
 		{"scale negative", service("scale: -1"), `convox.yml:2: services.web.scale: "-1" is not a number of instances, 0 to 1000`},
+		{"a typo at the top", "servcies: {}\n", `convox.yml:1: servcies: is not a key; did you mean services?`},
+		{"a typo", service("enviroment: [A=1]"), `convox.yml:2: services.web.enviroment: is not a key; did you mean environment?`},
+		{"a typo of a short key", service("prot: 1"), `convox.yml:2: services.web.prot: is not a key; did you mean port?`},
+		{"letters of another size", service("Port: 1"), `convox.yml:2: services.web.Port: is not a key; did you mean port?`},
+		{"another spelling", service("grpc_health_enabled: true"), `convox.yml:2: services.web.grpc_health_enabled: is not a key; did you mean grpcHealthEnabled?`},
+		{"a typo further below", service("health: {intervall: 1}"), `convox.yml:2: services.web.health.intervall: is not a key; did you mean interval?`},
+		{"a typo of a type", "resources: {q: {type: postgers}}\n", `convox.yml:1: resources.q.type: "postgers" is not a type of resource; did you mean postgres?`},
+		{"a type of a cloud", "resources: {q: {type: rds-mysql}}\n", `convox.yml:1: resources.q.type: "rds-mysql" is not a type of resource; want mysql, or give the URL of the one in the cloud in the app's environment`},
+		{"a typo of a protocol", service("ports: [53/upd]"), `convox.yml:2: services.web.ports: "upd" is not a protocol; did you mean udp?`},
+		{"a typo of a protocol in a map", service("ports: [{port: 53, protocol: tpc}]"), `convox.yml:2: services.web.ports.protocol: "tpc" is not a protocol; did you mean tcp?`},
+		{"a key of Compose", service("healthcheck: {}"), `convox.yml:2: services.web.healthcheck: is a key of Compose files: want health`},
+		{"refused", service("whitelist: 10.0.0.0/8"), `convox.yml:2: services.web.whitelist: nothing stands before the service that could keep others out: make it internal, or use the host's firewall`},
+		{"a key twice in a service", service("port: 1", "port: 2"), `convox.yml:3: services.web.port: is there twice, first in line 2`},
+
+		{"a command that ends too early", service(`command: "a &&"`), `convox.yml:2: services.web.command: no shell understands it: a quote, a bracket or the like is not closed, or something is missing behind an operator`},
+		{"a volume that is no path", service("volumes: [data]"), `convox.yml:2: services.web.volumes: "data" is not a volume: want /path, NAME:/path or /host/path:/path, and :ro behind it where nothing is to be written`},
+		{"a volume at a relative path", service("volumes: ['data:data']"), `convox.yml:2: services.web.volumes: "data:data" is not a volume: want /path, NAME:/path or /host/path:/path, and :ro behind it where nothing is to be written`},
+		{"a volume with a bad name", service("volumes: ['My_Data:/data']"), `convox.yml:2: services.web.volumes: "My_Data:/data" is not a volume: only a-z, 0-9 and dashes, beginning with a letter, can name one`},
+		{"a home", service("volumes: ['~/data:/data']"), `convox.yml:2: services.web.volumes: "~/data:/data" begins with ~, which depends on who is asked: write the whole path`},
+		{"two volumes at one place", service("volumes: [/data,\n 'b:/data/']"), `convox.yml:3: services.web.volumes: "/data" is there twice, first in line 2`},
+		{"a volume at the root", service("volumes: ['a:/']"), `convox.yml:2: services.web.volumes: nothing can be mounted at /`},
+		{"a volume option of neither kind", service("volumeOptions: [{}]"), `convox.yml:2: services.web.volumeOptions: want emptyDir or awsEfs`},
+		{"a volume option without a place", service("volumeOptions: [{emptyDir: {id: a}}]"), `convox.yml:2: services.web.volumeOptions: has no mountPath`},
+		{"a medium", service("volumeOptions: [{emptyDir: {medium: Disk}}]"), `convox.yml:2: services.web.volumeOptions.emptyDir.medium: "Disk" is no medium; want Memory, or none`},
+
+		{"cpu", service("scale: {cpu: half}"), `convox.yml:2: services.web.scale.cpu: "half" is not a whole number, 2 to 262144`},
+		{"memory", service("scale: {memory: 512m}"), `convox.yml:2: services.web.scale.memory: "512m" is not a whole number, 6 to 1073741824`},
+		{"memory over its limit", service("scale: {memory: 512, limit: {memory: 256}}"), `convox.yml:2: services.web.scale: memory 512 is more than its limit, 256`},
+		{"gpu", service("scale: {gpu: 1}"), `convox.yml:2: services.web.scale.gpu: containers are given no GPU here; run the service on a host by docker run --gpus, its name is found all the same`},
+		{"a range that ends before it begins", service("scale: 3-1"), `convox.yml:2: services.web.scale: "3-1" is not a number of instances, 0 to 1000`},
+		{"two counts", service("scale: {count: 1, min: 1}"), `convox.yml:2: services.web.scale.min: says the same as count; give one of them`},
+		{"deployment", service("deployment: {minimum: 101}"), `convox.yml:2: services.web.deployment.minimum: "101" is not a whole number, 0 to 100`},
+		{"a deployment that changes nothing", service("deployment: {minimum: 100, maximum: 100}"), `convox.yml:2: services.web.deployment: with minimum and maximum 100 nothing could ever be replaced`},
+		{"two of a singleton", service("singleton: true", "deployment: {maximum: 200}"), `convox.yml:2: services.web.deployment: a singleton can have no second instance meanwhile: want maximum 100`},
+		{"drain", service("drain: long"), `convox.yml:2: services.web.drain: "long" is not a time, such as 5 (seconds) or 500ms`},
+		{"ndots", service("dnsConfig: {ndots: 16}"), `convox.yml:2: services.web.dnsConfig.ndots: "16" is not a whole number, 1 to 15`},
+
+		{"liveness without a path", service("port: 1", "liveness: {grace: 1}"), `convox.yml:3: services.web.liveness: has no path`},
+		{"liveness without a port", service("liveness: {path: /}"), `convox.yml:2: services.web.liveness: there is no port to check`},
+		{"health over UDP", service("port: 53/udp", "health: /"), `convox.yml:3: services.web.health: there is no port to check`},
+
+		{"timer without a service", service() + "timers: {a: {schedule: '* * * * *'}}\n", `convox.yml:3: timers.a: has no service`},
+		{"timer without a schedule", service() + "timers: {a: {service: web}}\n", `convox.yml:3: timers.a: has no schedule`},
+		{"timer of nothing", service() + "timers: {a: {service: wep, schedule: '* * * * *'}}\n", `convox.yml:3: timers.a.service: timer a runs a service that does not exist: "wep"`},
+		{"timer at no time", service() + "timers: {a: {service: web, schedule: '61 * * * *'}}\n", `convox.yml:3: timers.a.schedule: "61 * * * *" is not a schedule of cron: end of range (61) above maximum (59): 61`},
+		{"timer of four fields", service() + "timers: {a: {service: web, schedule: '* * * *'}}\n", `convox.yml:3: timers.a.schedule: "* * * *" has 4 fields; want five: minute, hour, day, month, weekday`},
+		{"timer of one year", service() + "timers: {a: {service: web, schedule: '0 0 1 1 ? 2030'}}\n", `convox.yml:3: timers.a.schedule: "0 0 1 1 ? 2030": the sixth field, the year, can only be *`},
+		{"timer at a weekday of version 2", service() + "timers: {a: {service: web, schedule: '0 0 ? * 2 *'}}\n", `convox.yml:3: timers.a.schedule: "0 0 ? * 2 *": with six fields 1 is Sunday, with five it is Monday: write the day's name, such as MON`},
+		{"concurrency", service() + "timers: {a: {service: web, schedule: '* * * * *', concurrency: never}}\n", `convox.yml:3: timers.a.concurrency: "never" is not one; want allow, forbid or replace`},
+
 		{"scale huge", service("scale: {count: 1001}"), `convox.yml:2: services.web.scale.count: "1001" is not a number of instances, 0 to 1000`},
 		{"internal", service("internal: maybe"), `convox.yml:2: services.web.internal: "maybe" is neither true nor false`},
 		{"label without a value", service("labels: [a]"), `convox.yml:2: services.web.labels.a: has no value`},

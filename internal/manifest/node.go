@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -19,6 +20,7 @@ const maxNodes = 100_000
 type reader struct {
 	file     string
 	warnings []string
+	ignored  []IgnoredKey
 	// links are all that services link to; what they lead to is known at the
 	// end only.
 	links []linkAt
@@ -216,6 +218,60 @@ func (r *reader) merge(n *yaml.Node, path string) ([]entry, error) {
 	return all, nil
 }
 
+// reading says how the keys of a map are read.
+type reading map[string]func(e entry, at string) error
+
+// fields reads a map. Its keys are those of the table below a path: each of them
+// that is done has a function that reads it. Keys that begin with x- are free.
+func (r *reader) fields(n *yaml.Node, path, inTable string, read reading) error {
+	entries, err := r.mapping(n, path)
+	if err != nil {
+		return err
+	}
+	known := keysBelow[inTable]
+	for name, k := range known {
+		if (k.Fate == Done) != (read[name] != nil) {
+			return fmt.Errorf("%s: is not read as the table says: %s", k.Path, k.Fate)
+		}
+	}
+	for _, e := range entries {
+		at := below(path, e.key)
+		k := known[e.key]
+		switch {
+		case strings.HasPrefix(e.key, "x-"):
+		case k == nil:
+			err = r.unknown(e, at, known)
+		case k.Fate == Refused:
+			err = r.errorf(e.line, at, "%s", k.Note)
+		case k.Fate == Ignored:
+			r.ignore(e, at, k.Note)
+		default:
+			err = read[e.key](e, at)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *reader) ignore(e entry, at, why string) {
+	r.ignored = append(r.ignored, IgnoredKey{Key: e.key, Line: r.at(e.line, at, "has no effect: "+why)})
+}
+
+// unknown is an error if a key was most likely meant to be another one, and else
+// worth a warning.
+func (r *reader) unknown(e entry, at string, known map[string]*Key) error {
+	if meant := near(e.key, slices.Collect(maps.Keys(known))); meant != "" {
+		return r.errorf(e.line, at, "is not a key; did you mean %s?", meant)
+	}
+	if instead := elsewhere[e.key]; instead != "" {
+		return r.errorf(e.line, at, "is a key of Compose files: %s", instead)
+	}
+	r.warnf(e.line, at, "is not a key that is known")
+	return nil
+}
+
 // list returns the items of a list. A null is an empty list.
 func (r *reader) list(n *yaml.Node, path string) ([]*yaml.Node, error) {
 	if isNull(n) {
@@ -271,8 +327,8 @@ func (r *reader) yes(n *yaml.Node, path string) (bool, error) {
 	return false, r.errorf(n.Line, path, "%s is neither true nor false", registry.Quote(s))
 }
 
-// pairs returns a map of texts, or a list of NAME=TEXT, as entries. The value
-// of an entry without a text is null.
+// pairs returns a map of texts, or a list of NAME=TEXT or of such maps, as
+// entries. The value of an entry without a text is null.
 func (r *reader) pairs(n *yaml.Node, path string) ([]entry, error) {
 	if n.Kind == yaml.MappingNode || isNull(n) {
 		all, err := r.mapping(n, path)
@@ -293,22 +349,55 @@ func (r *reader) pairs(n *yaml.Node, path string) ([]entry, error) {
 	if err != nil {
 		return nil, err
 	}
+	items = flat(items)
 	var all []entry
 	lines := map[string]int{}
 	for _, i := range items {
-		if i.Kind != yaml.ScalarNode || isNull(i) {
-			return nil, r.errorf(i.Line, path, "want NAME=VALUE, not %s", kind(i))
+		more, err := r.pair(i, path)
+		if err != nil {
+			return nil, err
 		}
-		name, value, ok := strings.Cut(i.Value, "=")
-		e := entry{name, i.Line, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: value, Line: i.Line}}
-		if !ok {
-			e.value.Tag = "!!null"
+		for _, e := range more {
+			if lines[e.key] != 0 {
+				return nil, r.errorf(e.line, belowPair(path, e.key), "is there twice, first in line %d", lines[e.key])
+			}
+			lines[e.key] = e.line
+			all = append(all, e)
 		}
-		if lines[name] != 0 {
-			return nil, r.errorf(i.Line, belowPair(path, name), "is there twice, first in line %d", lines[name])
-		}
-		lines[name] = i.Line
-		all = append(all, e)
 	}
 	return all, nil
+}
+
+// pair returns what an item of a list of pairs stands for: NAME=TEXT, or a map.
+func (r *reader) pair(i *yaml.Node, path string) ([]entry, error) {
+	if i.Kind == yaml.MappingNode {
+		return r.pairs(i, path)
+	}
+	if isNull(i) {
+		return nil, r.errorf(i.Line, path, "want NAME=VALUE, not %s", kind(i))
+	}
+	name, value, ok := strings.Cut(i.Value, "=")
+	e := entry{name, i.Line, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: value, Line: i.Line}}
+	if !ok {
+		e.value.Tag = "!!null"
+	}
+	return []entry{e}, nil
+}
+
+// flat returns the items of a list with those of the lists in it, as aliases of
+// lists make them.
+func flat(items []*yaml.Node) []*yaml.Node {
+	var all []*yaml.Node
+	for _, i := range items {
+		if i.Kind != yaml.SequenceNode {
+			all = append(all, i)
+			continue
+		}
+		inner := make([]*yaml.Node, len(i.Content))
+		for n, c := range i.Content {
+			inner[n] = resolve(c)
+		}
+		all = append(all, flat(inner)...)
+	}
+	return all
 }

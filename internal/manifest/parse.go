@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"regexp"
 	"slices"
@@ -51,7 +52,7 @@ func Parse(file string, data []byte) (*Manifest, error) {
 	if err := r.check(m); err != nil {
 		return nil, err
 	}
-	m.Warnings = r.warnings
+	m.Warnings, m.Ignored = r.warnings, r.ignored
 	return m, nil
 }
 
@@ -101,118 +102,123 @@ func (r *reader) syntax(err error) error {
 	return fmt.Errorf("%s: %s", r.file, message)
 }
 
-// Keys that other racks give a meaning to, and this one doesn't.
-var (
-	topWithout     = []string{"appSettings", "balancers", "labels", "params", "timers", "version", "networks", "volumes"}
-	serviceWithout = []string{
-		"accessControlAllowOrigin", "agent", "annotations", "certificate", "cpu", "deployment", "dnsConfig", "domain", "domains",
-		"drain", "grpcHealthEnabled", "idleTimeout", "ingressAnnotations", "init", "initContainer", "internalRouter", "lifecycle",
-		"liveness", "memory", "nlb", "nodeSelectorLabels", "policies", "privileged", "singleton", "startupProbe", "sticky",
-		"termination", "test", "timeout", "timers", "tls", "tty", "volumeOptions", "volumes", "whitelist",
-	}
-	scaleWithout = []string{"cooldown", "cpu", "gpu", "limit", "memory", "targets", "keda", "vpa"}
-)
-
-// other warns of a key that is not read.
-func (r *reader) other(e entry, path string, without []string) {
-	if slices.Contains(without, e.key) {
-		r.warnf(e.line, below(path, e.key), "has no meaning here")
-		return
-	}
-	r.warnf(e.line, below(path, e.key), "is not a key that is known")
-}
-
 func (r *reader) manifest(m *Manifest, root *yaml.Node) error {
-	keys, err := r.mapping(root, "")
+	var labels map[string]string
+	err := r.fields(root, "", "", reading{
+		"services":  func(e entry, _ string) (err error) { m.Services, err = r.services(e.value); return },
+		"resources": func(e entry, _ string) (err error) { m.Resources, err = r.resources(e.value); return },
+		"timers":    func(e entry, _ string) (err error) { m.Timers, err = r.timers(e.value); return },
+		"environment": func(e entry, at string) (err error) {
+			m.Environment, m.Inherit, err = r.environment(e.value, at)
+			return
+		},
+		"labels": func(e entry, at string) (err error) { labels, err = r.named(e.value, at); return },
+	})
 	if err != nil {
 		return err
-	}
-	for _, e := range keys {
-		switch e.key {
-		case "services":
-			m.Services, err = r.services(e.value)
-		case "resources":
-			m.Resources, err = r.resources(e.value)
-		case "environment":
-			m.Environment, err = r.environment(e.value, e.key)
-		default:
-			r.other(e, "", topWithout)
-		}
-		if err != nil {
-			return err
-		}
 	}
 	if len(m.Services) == 0 {
 		return r.errorf(root.Line, "services", "there is none")
 	}
+	for n := range m.Services {
+		m.Services[n].Labels = merged(labels, m.Services[n].Labels)
+	}
 	return nil
 }
 
+// merged returns the entries of both maps; where both have one, that of the
+// second. It is nil if there are none.
+func merged(first, second map[string]string) map[string]string {
+	if len(first)+len(second) == 0 {
+		return nil
+	}
+	m := maps.Clone(first)
+	if m == nil {
+		m = map[string]string{}
+	}
+	maps.Copy(m, second)
+	return m
+}
+
 func (r *reader) services(n *yaml.Node) ([]Service, error) {
-	keys, err := r.mapping(n, "services")
+	return each(r, n, "services", func(e entry, path string) (Service, error) {
+		s := Service{Name: e.key, Line: e.line, Count: 1}
+		err := r.serviceName(e.line, path, e.key)
+		if err == nil {
+			err = r.service(&s, e.value, path)
+		}
+		return s, err
+	})
+}
+
+// each reads what the entries of a map are; those whose keys begin with x- are
+// none.
+func each[T any](r *reader, n *yaml.Node, path string, read func(e entry, path string) (T, error)) ([]T, error) {
+	entries, err := r.mapping(n, path)
 	if err != nil {
 		return nil, err
 	}
-	all := make([]Service, 0, len(keys))
-	for _, e := range keys {
-		path := below("services", e.key)
-		if err := r.serviceName(e.line, path, e.key); err != nil {
+	all := make([]T, 0, len(entries))
+	for _, e := range entries {
+		if strings.HasPrefix(e.key, "x-") {
+			continue
+		}
+		one, err := read(e, below(path, e.key))
+		if err != nil {
 			return nil, err
 		}
-		s := Service{Name: e.key, Line: e.line, Count: 1}
-		if err := r.service(&s, e.value, path); err != nil {
-			return nil, err
-		}
-		all = append(all, s)
+		all = append(all, one)
 	}
 	return all, nil
 }
 
 func (r *reader) resources(n *yaml.Node) ([]Resource, error) {
-	keys, err := r.mapping(n, "resources")
-	if err != nil {
-		return nil, err
-	}
-	all := make([]Resource, 0, len(keys))
-	for _, e := range keys {
-		path := below("resources", e.key)
-		if err := r.name(e.line, path, "resource", e.key); err != nil {
-			return nil, err
-		}
+	return each(r, n, "resources", func(e entry, path string) (Resource, error) {
 		res := Resource{Name: e.key, Line: e.line}
-		if err := r.resource(&res, e.value, path); err != nil {
-			return nil, err
+		err := r.name(e.line, path, "resource", e.key)
+		if err == nil {
+			err = r.resource(&res, e.value, path)
 		}
-		all = append(all, res)
-	}
-	return all, nil
+		return res, err
+	})
 }
 
 func (r *reader) resource(res *Resource, n *yaml.Node, path string) error {
-	keys, err := r.mapping(n, path)
-	if err != nil {
-		return err
+	err := r.fields(n, path, "resources.*", reading{
+		"type":    func(e entry, at string) (err error) { res.Type, err = r.resourceType(e.value, at); return },
+		"options": func(e entry, at string) (err error) { res.Options, err = r.named(e.value, at); return },
+	})
+	if err == nil && res.Type == "" {
+		err = r.errorf(res.Line, path, "has no type; want %s", oneOf(Types))
 	}
-	for _, e := range keys {
-		at := below(path, e.key)
-		switch e.key {
-		case "type":
-			if res.Type, err = r.text(e.value, at); err == nil && !slices.Contains(Types, res.Type) {
-				err = r.errorf(e.value.Line, at, "%s is not a type of resource; want %s", registry.Quote(res.Type), oneOf(Types))
-			}
-		case "options":
-			res.Options, err = r.named(e.value, at)
-		default:
-			r.other(e, path, nil)
+	return err
+}
+
+// notTypes are types of resources elsewhere, and what to do instead.
+var notTypes = map[string]string{
+	"postgis":    "want type postgres with an image of PostGIS as the option image",
+	"postgresql": "want postgres",
+	"valkey":     "want type redis with an image of Valkey as the option image",
+}
+
+func (r *reader) resourceType(n *yaml.Node, path string) (string, error) {
+	s, err := r.text(n, path)
+	if err != nil || slices.Contains(Types, s) {
+		return s, err
+	}
+	instead := "want " + oneOf(Types)
+	for _, prefix := range []string{"rds-", "elasticache-"} {
+		if plain, ok := strings.CutPrefix(s, prefix); ok && slices.Contains(Types, plain) {
+			instead = "want " + plain + ", or give the URL of the one in the cloud in the app's environment"
 		}
-		if err != nil {
-			return err
-		}
 	}
-	if res.Type == "" {
-		return r.errorf(res.Line, path, "has no type; want %s", oneOf(Types))
+	if meant := near(s, Types); meant != "" {
+		instead = "did you mean " + meant + "?"
 	}
-	return nil
+	if told := notTypes[s]; told != "" {
+		instead = told
+	}
+	return "", r.errorf(n.Line, path, "%s is not a type of resource; %s", registry.Quote(s), instead)
 }
 
 func oneOf(all []string) string {
@@ -238,28 +244,33 @@ func (r *reader) named(n *yaml.Node, path string) (map[string]string, error) {
 	return m, nil
 }
 
-func (r *reader) environment(n *yaml.Node, path string) ([]Variable, error) {
-	pairs, err := r.pairs(n, path)
+// inheritAll is what stands in a list of variables for all of the app's.
+const inheritAll = "*"
+
+// environment reads variables, and whether all of the app's environment is among
+// them.
+func (r *reader) environment(n *yaml.Node, path string) (all []Variable, inherit bool, err error) {
+	entries, err := r.pairs(n, path)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	var all []Variable
-	for _, e := range pairs {
-		if e.key == "*" {
-			return nil, r.errorf(e.line, path, "* would hand out every variable of the app; list those that are needed")
+	for _, e := range entries {
+		if e.key == inheritAll && isNull(e.value) {
+			inherit = true
+			continue
 		}
 		// A value may be a secret, and what isn't a name may be a part of one.
 		if !IsVariable(e.key) {
-			return nil, r.errorf(e.line, path, "not the name of an environment variable: only letters, digits and underscores, not beginning with a digit, make one")
+			return nil, false, r.errorf(e.line, path, "not the name of an environment variable: only letters, digits and underscores, not beginning with a digit, make one")
 		}
 		v := Variable{Name: e.key, Set: !isNull(e.value), Line: e.line}
 		if v.Set {
 			v.Value = e.value.Value
 		}
 		if strings.Contains(v.Value, "\x00") {
-			return nil, r.errorf(e.line, below(path, e.key), "holds a NUL, which no process can be given")
+			return nil, false, r.errorf(e.line, below(path, e.key), "holds a NUL, which no process can be given")
 		}
 		all = append(all, v)
 	}
-	return all, nil
+	return all, inherit, nil
 }

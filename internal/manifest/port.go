@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"cmp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -25,25 +26,17 @@ func (r *reader) port(n *yaml.Node, path string) (*Port, error) {
 			return nil, err
 		}
 	} else {
-		keys, err := r.mapping(n, path)
-		if err != nil {
-			return nil, err
-		}
-		for _, e := range keys {
-			at := below(path, e.key)
-			switch e.key {
-			case "port":
+		err := r.fields(n, path, "services.*.port", reading{
+			"port": func(e entry, at string) (err error) {
 				scheme := p.Scheme
 				p, err = r.portText(e.value, at)
 				p.Scheme = cmp.Or(scheme, p.Scheme)
-			case "scheme":
-				p.Scheme, err = r.scheme(e.value, at)
-			default:
-				r.other(e, path, nil)
-			}
-			if err != nil {
-				return nil, err
-			}
+				return err
+			},
+			"scheme": func(e entry, at string) (err error) { p.Scheme, err = r.scheme(e.value, at); return },
+		})
+		if err != nil {
+			return nil, err
 		}
 		if p.Number == 0 {
 			return nil, r.errorf(n.Line, path, "has no port")
@@ -82,25 +75,74 @@ func (r *reader) portName(line int, path, scheme string) error {
 	return nil
 }
 
-func (r *reader) ports(n *yaml.Node, path string) ([]Port, error) {
-	items, err := r.list(n, path)
+// morePorts reads ports besides the one that links lead to.
+func (f *serviceFields) morePorts(n *yaml.Node, path string) error {
+	items, err := f.list(n, path)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var all []Port
 	for _, i := range items {
-		p, err := r.portText(i, path)
+		p, err := f.onePort(i, path)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		for _, o := range all {
+		for _, o := range f.ports {
 			if o.Number == p.Number && o.Protocol == p.Protocol {
-				return nil, r.errorf(i.Line, path, "%d/%s is there twice", p.Number, p.Protocol)
+				return f.errorf(i.Line, path, "%d/%s is there twice", p.Number, p.Protocol)
 			}
 		}
-		all = append(all, p)
+		f.ports = append(f.ports, p)
 	}
-	return all, nil
+	return nil
+}
+
+func (r *reader) onePort(n *yaml.Node, path string) (Port, error) {
+	if n.Kind != yaml.MappingNode {
+		return r.portText(n, path)
+	}
+	var p Port
+	protocol := ""
+	err := r.fields(n, path, "services.*.ports", reading{
+		"port": func(e entry, at string) (err error) { p, err = r.portText(e.value, at); return },
+		"protocol": func(e entry, at string) (err error) {
+			if protocol, err = r.text(e.value, at); err == nil {
+				protocol = strings.ToLower(protocol)
+				err = r.protocol(e.line, at, protocol)
+			}
+			return err
+		},
+	})
+	if err == nil && p.Number == 0 {
+		err = r.errorf(n.Line, path, "has no port")
+	}
+	p.Protocol = cmp.Or(protocol, p.Protocol)
+	return p, err
+}
+
+// agent reads whether there is one instance on each host, and its ports.
+func (f *serviceFields) agent(n *yaml.Node, path string) (err error) {
+	if n.Kind != yaml.MappingNode {
+		f.Agent, err = f.yes(n, path)
+		return err
+	}
+	f.Agent = true
+	return f.fields(n, path, "services.*.agent", reading{
+		"enabled": func(e entry, at string) (err error) { f.Agent, err = f.yes(e.value, at); return },
+		"ports":   func(e entry, at string) error { return f.morePorts(e.value, at) },
+	})
+}
+
+// protocols are those that a port can have.
+var protocols = []string{registry.TCP, registry.UDP}
+
+func (r *reader) protocol(line int, path, protocol string) error {
+	if slices.Contains(protocols, protocol) {
+		return nil
+	}
+	if meant := near(protocol, protocols); meant != "" {
+		return r.errorf(line, path, "%s is not a protocol; did you mean %s?", registry.Quote(protocol), meant)
+	}
+	return r.errorf(line, path, "%s is not a protocol; want tcp or udp", registry.Quote(protocol))
 }
 
 // portText reads [SCHEME:]NUMBER[/PROTOCOL].
@@ -118,10 +160,12 @@ func (r *reader) portText(n *yaml.Node, path string) (Port, error) {
 		}
 	}
 	wrong := p.Scheme != "" && !schemeForm.MatchString(p.Scheme) || strings.HasPrefix(s, ":")
-	if hasProtocol {
+	if hasProtocol && !wrong && number != "" {
+		if err := r.protocol(n.Line, path, protocol); err != nil {
+			return Port{}, err
+		}
 		// A scheme that is a protocol can only say the same.
-		wrong = wrong || protocol != registry.TCP && protocol != registry.UDP ||
-			p.Scheme == registry.UDP && protocol != p.Protocol || p.Scheme == registry.TCP && protocol != p.Protocol
+		wrong = p.Scheme == registry.UDP && protocol != p.Protocol || p.Scheme == registry.TCP && protocol != p.Protocol
 		p.Protocol = protocol
 	}
 	value, err := strconv.ParseUint(number, 10, 16)

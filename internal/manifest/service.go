@@ -1,74 +1,108 @@
 package manifest
 
 import (
-	"strconv"
 	"strings"
 	"time"
 
-	"github.com/google/shlex"
 	"go.yaml.in/yaml/v4"
 
 	"github.com/rackdns/rackdns/internal/registry"
 )
 
-// maxCount is how many instances of one service one host is asked to run.
-const maxCount = 1000
-
-// How a check goes on where the file doesn't say: as other racks do it.
-const (
-	healthInterval = 5 * time.Second
-	healthMargin   = time.Second
-)
-
 func (r *reader) service(s *Service, n *yaml.Node, path string) error {
-	keys, err := r.mapping(n, path)
-	if err != nil {
+	f := &serviceFields{Service: s, reader: r, path: path}
+	if err := r.fields(n, path, "services.*", f.reading()); err != nil {
 		return err
 	}
-	var ports []Port
-	health := 0
-	for _, e := range keys {
-		at := below(path, e.key)
-		switch e.key {
-		case "image":
-			s.Image, err = r.filled(e.value, at)
-		case "build":
-			s.Build, err = r.build(e.value, at)
-		case "command":
-			s.Command, err = r.command(e.value, at)
-		case "port":
-			s.Port, err = r.port(e.value, at)
-		case "ports":
-			ports, err = r.ports(e.value, at)
-		case "links":
-			err = r.linksOf(s, e.value, at)
-		case "resources":
-			s.Resources, err = r.refs(e.value, at)
-		case "environment":
-			s.Environment, err = r.environment(e.value, at)
-		case "scale":
-			s.Count, err = r.scale(e.value, at)
-		case "health":
-			health = e.line
-			s.Health, err = r.health(e.value, at)
-		case "internal":
-			s.Internal, err = r.yes(e.value, at)
-		case "labels":
-			s.Labels, err = r.named(e.value, at)
-		default:
-			r.other(e, path, serviceWithout)
-		}
-		if err != nil {
+	return f.finish()
+}
+
+// serviceFields is a service of which not all has been read.
+type serviceFields struct {
+	*Service
+	*reader
+	path string
+	// ports are those besides the one of links.
+	ports       []Port
+	annotations map[string]string
+	drain       time.Duration
+	grpcHealth  bool
+	// minimum and maximum are of the deployment, nil unless given.
+	minimum, maximum *int
+	// healthLine and buildLine are where the file says so, 0 where it doesn't.
+	healthLine, livenessLine, buildLine int
+}
+
+func (f *serviceFields) reading() reading {
+	return reading{
+		"image": func(e entry, at string) (err error) { f.Image, err = f.filled(e.value, at); return },
+		"build": func(e entry, at string) (err error) {
+			f.buildLine = e.line
+			f.Build, err = f.build(e.value, at)
+			return
+		},
+		"command":    func(e entry, at string) (err error) { f.Command, err = f.command(e.value, at); return },
+		"entrypoint": func(e entry, at string) (err error) { f.Entrypoint, err = f.command(e.value, at); return },
+		"port":       func(e entry, at string) (err error) { f.Port, err = f.port(e.value, at); return },
+		"ports":      func(e entry, at string) error { return f.morePorts(e.value, at) },
+		"agent":      func(e entry, at string) error { return f.agent(e.value, at) },
+		"links":      func(e entry, at string) error { return f.linksOf(f.Service, e.value, at) },
+		"resources":  func(e entry, at string) (err error) { f.Resources, err = f.refs(e.value, at); return },
+		"environment": func(e entry, at string) (err error) {
+			f.Environment, f.Inherit, err = f.environment(e.value, at)
+			return
+		},
+		"scale":    func(e entry, at string) error { return f.scale(e.value, at) },
+		"health":   func(e entry, at string) error { f.healthLine = e.line; return f.health(e.value, at) },
+		"liveness": func(e entry, at string) error { f.livenessLine = e.line; return f.liveness(e.value, at) },
+		"grpcHealthEnabled": func(e entry, at string) (err error) {
+			f.healthLine = e.line
+			f.grpcHealth, err = f.yes(e.value, at)
+			return
+		},
+		"internal":    func(e entry, at string) (err error) { f.Internal, err = f.yes(e.value, at); return },
+		"labels":      func(e entry, at string) (err error) { f.Labels, err = f.named(e.value, at); return },
+		"annotations": func(e entry, at string) (err error) { f.annotations, err = f.named(e.value, at); return },
+		"volumes":     func(e entry, at string) error { return f.volumes(e.value, at) },
+		"volumeOptions": func(e entry, at string) error {
+			return f.volumeOptions(e.value, at)
+		},
+		"drain":       func(e entry, at string) (err error) { f.drain, err = f.duration(e.value, at); return },
+		"termination": func(e entry, at string) error { return f.termination(e.value, at) },
+		"privileged":  func(e entry, at string) (err error) { f.Privileged, err = f.yes(e.value, at); return },
+		"init": func(e entry, at string) error {
+			init, err := f.yes(e.value, at)
+			f.Init = &init
 			return err
-		}
+		},
+		"dnsConfig":  func(e entry, at string) error { return f.dnsConfig(e.value, at) },
+		"singleton":  func(e entry, at string) (err error) { f.Singleton, err = f.yes(e.value, at); return },
+		"deployment": func(e entry, at string) error { return f.deployment(e.value, at) },
 	}
-	if s.Image == "" && s.Build == nil {
-		return r.errorf(s.Line, path, "has neither an image nor a build")
+}
+
+// finish fills in what follows from several keys, and checks what they say of
+// each other.
+func (f *serviceFields) finish() error {
+	switch {
+	case f.Image == "" && f.Build == nil:
+		f.Build = &Build{Path: ".", Dockerfile: dockerfile}
+	case f.Image != "" && f.Build != nil:
+		f.ignore(entry{key: "build", line: f.buildLine}, f.path+".build", "the image is given")
+		f.Build = nil
 	}
-	if s.Health != nil && s.Port == nil {
-		return r.errorf(health, path+".health", "there is no port to check")
+	if f.Agent {
+		f.Count, f.Singleton = 1, true
 	}
-	return r.allPorts(s, ports, path)
+	f.Labels = merged(f.annotations, f.Labels)
+	f.StopTimeout = max(f.StopTimeout, f.drain)
+	if err := f.finishHealth(); err != nil {
+		return err
+	}
+	if err := f.finishDeployment(); err != nil {
+		return err
+	}
+	return f.allPorts(f.Service, f.ports, f.path)
 }
 
 // filled is text that is not empty.
@@ -80,67 +114,32 @@ func (r *reader) filled(n *yaml.Node, path string) (string, error) {
 	return s, err
 }
 
+// dockerfile is the file that says how to build unless another one is given.
+const dockerfile = "Dockerfile"
+
 func (r *reader) build(n *yaml.Node, path string) (*Build, error) {
-	b := &Build{Path: ".", Dockerfile: "Dockerfile"}
-	if n.Kind == yaml.ScalarNode {
+	b := &Build{Path: ".", Dockerfile: dockerfile}
+	if n.Kind == yaml.ScalarNode && !isNull(n) {
 		var err error
 		b.Path, err = r.filled(n, path)
 		return b, err
 	}
-	keys, err := r.mapping(n, path)
-	if err != nil {
-		return nil, err
-	}
 	file := ""
-	for _, e := range keys {
-		at := below(path, e.key)
-		switch e.key {
-		case "path":
-			b.Path, err = r.filled(e.value, at)
-		case "manifest", "dockerfile":
-			if file != "" {
-				return nil, r.errorf(e.line, at, "says the same as %s; give one of them", file)
-			}
-			file = e.key
-			b.Dockerfile, err = r.filled(e.value, at)
-		case "args":
-			b.Args, err = r.named(e.value, at)
-		case "target":
-			b.Target, err = r.filled(e.value, at)
-		default:
-			r.other(e, path, nil)
+	recipe := func(e entry, at string) (err error) {
+		if file != "" {
+			return r.errorf(e.line, at, "says the same as %s; give one of them", file)
 		}
-		if err != nil {
-			return nil, err
-		}
+		file = e.key
+		b.Dockerfile, err = r.filled(e.value, at)
+		return err
 	}
-	return b, nil
-}
-
-func (r *reader) command(n *yaml.Node, path string) ([]string, error) {
-	if n.Kind == yaml.SequenceNode {
-		words, err := r.texts(n, path)
-		if err == nil && len(words) == 0 {
-			err = r.errorf(n.Line, path, "is empty")
-		}
-		return words, err
-	}
-	if isNull(n) {
-		return nil, nil
-	}
-	s, err := r.text(n, path)
-	if err != nil {
-		return nil, err
-	}
-	words, err := shlex.Split(s)
-	if err != nil {
-		// The library's message says no more, and may repeat a secret.
-		return nil, r.errorf(n.Line, path, "can't be split into words: a quote is not closed, or a backslash has nothing behind it")
-	}
-	if len(words) == 0 {
-		return nil, r.errorf(n.Line, path, "is empty")
-	}
-	return words, nil
+	return b, r.fields(n, path, "services.*.build", reading{
+		"path":       func(e entry, at string) (err error) { b.Path, err = r.filled(e.value, at); return },
+		"manifest":   recipe,
+		"dockerfile": recipe,
+		"args":       func(e entry, at string) (err error) { b.Args, err = r.named(e.value, at); return },
+		"target":     func(e entry, at string) (err error) { b.Target, err = r.filled(e.value, at); return },
+	})
 }
 
 func (r *reader) linksOf(s *Service, n *yaml.Node, path string) error {
@@ -186,117 +185,4 @@ func (r *reader) refs(n *yaml.Node, path string) ([]ResourceRef, error) {
 		all = append(all, ResourceRef{Name: name, Env: env, Line: i.Line})
 	}
 	return all, nil
-}
-
-// scale reads how many instances there should be: 3, {count: 3}, or a range, of
-// which the least counts. A null is an empty map, as everywhere.
-func (r *reader) scale(n *yaml.Node, path string) (int, error) {
-	if n.Kind != yaml.MappingNode && !isNull(n) {
-		return r.count(n, path)
-	}
-	keys, err := r.mapping(n, path)
-	if err != nil {
-		return 0, err
-	}
-	count := 1
-	for _, e := range keys {
-		if e.key != "count" {
-			r.other(e, path, scaleWithout)
-			continue
-		}
-		if count, err = r.count(e.value, below(path, e.key)); err != nil {
-			return 0, err
-		}
-	}
-	return count, nil
-}
-
-func (r *reader) count(n *yaml.Node, path string) (int, error) {
-	s, err := r.text(n, path)
-	if err != nil {
-		return 0, err
-	}
-	least, most, isRange := strings.Cut(s, "-")
-	count, err := strconv.ParseUint(least, 10, 31)
-	if isRange && err == nil {
-		_, err = strconv.ParseUint(most, 10, 31)
-	}
-	if err != nil || count > maxCount {
-		return 0, r.errorf(n.Line, path, "%s is not a number of instances, 0 to %d", registry.Quote(s), maxCount)
-	}
-	if isRange {
-		r.warnf(n.Line, path, "a range has no meaning here; %d it is", count)
-	}
-	return int(count), nil
-}
-
-func (r *reader) health(n *yaml.Node, path string) (*Health, error) {
-	if isNull(n) {
-		return nil, nil
-	}
-	h := &Health{Path: "/", Interval: healthInterval}
-	var err error
-	if n.Kind == yaml.ScalarNode {
-		h.Path, err = r.urlPath(n, path)
-		return h.withDefaults(), err
-	}
-	keys, err := r.mapping(n, path)
-	if err != nil {
-		return nil, err
-	}
-	for _, e := range keys {
-		at := below(path, e.key)
-		switch e.key {
-		case "path":
-			h.Path, err = r.urlPath(e.value, at)
-		case "grace":
-			h.Grace, err = r.duration(e.value, at)
-		case "interval":
-			h.Interval, err = r.duration(e.value, at)
-		case "timeout":
-			h.Timeout, err = r.duration(e.value, at)
-		default:
-			r.other(e, path, nil)
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	return h.withDefaults(), nil
-}
-
-// withDefaults fills in what follows from the interval.
-func (h *Health) withDefaults() *Health {
-	if h.Grace == 0 {
-		h.Grace = h.Interval
-	}
-	if h.Timeout == 0 {
-		h.Timeout = max(h.Interval-healthMargin, healthMargin)
-	}
-	return h
-}
-
-func (r *reader) urlPath(n *yaml.Node, path string) (string, error) {
-	s, err := r.text(n, path)
-	if err == nil && (!strings.HasPrefix(s, "/") || strings.ContainsFunc(s, func(c rune) bool { return c <= ' ' || c > '~' })) {
-		err = r.errorf(n.Line, path, "%s is not the path of a URL, such as /check", registry.Quote(s))
-	}
-	return s, err
-}
-
-// duration reads seconds, such as 5, or what time.ParseDuration knows.
-func (r *reader) duration(n *yaml.Node, path string) (time.Duration, error) {
-	s, err := r.text(n, path)
-	if err != nil {
-		return 0, err
-	}
-	const most = 24 * time.Hour
-	d, err := time.ParseDuration(s)
-	if err != nil {
-		d, err = time.ParseDuration(s + "s")
-	}
-	if err != nil || d <= 0 || d > most {
-		return 0, r.errorf(n.Line, path, "%s is not a time, such as 5 (seconds) or 500ms", registry.Quote(s))
-	}
-	return d, nil
 }

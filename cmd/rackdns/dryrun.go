@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/rackdns/rackdns/internal/agent"
@@ -81,7 +82,7 @@ func ports(i *registry.Instance) string {
 		if p.Protocol != registry.TCP {
 			s += "/" + p.Protocol
 		}
-		for n, b := range p.Bindings {
+		for n, b := range slices.Concat(p.Bindings, p.Loopback) {
 			separator := "+"
 			if n == 0 {
 				separator = "="

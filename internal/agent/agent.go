@@ -91,11 +91,10 @@ type Agent struct {
 	// place is where the node is now; without a valid address until that is known.
 	place atomic.Pointer[place]
 	// moving keeps two from finding out the place, and what the node's key says
-	// of it, at once. bridges, version and unled6 are what the engine told last.
+	// of it, at once. bridges and version are what the engine told last.
 	moving  sync.Mutex
 	bridges bridges
 	version string
-	unled6  bool
 	started time.Time
 	// boot is the host's boot ID, empty if it has none.
 	boot    string

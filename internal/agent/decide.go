@@ -83,8 +83,6 @@ type home struct {
 	// addr is the node's address for others, other its address of the other
 	// IP family, if it has one.
 	addr, other netip.Addr
-	// unled6 says that the engine leads nobody to what it publishes over IPv6.
-	unled6 bool
 }
 
 // of returns the node's address of the family of ip.

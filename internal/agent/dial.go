@@ -7,6 +7,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/api/types/swarm"
 	"github.com/docker/docker/client"
 )
 
@@ -70,6 +71,15 @@ func (r *redialer) NetworkInspect(ctx context.Context, id string, o network.Insp
 		return network.Inspect{}, err
 	}
 	return e.NetworkInspect(ctx, id, o)
+}
+
+// ServiceInspectWithRaw asks the present client.
+func (r *redialer) ServiceInspectWithRaw(ctx context.Context, id string, o swarm.ServiceInspectOptions) (swarm.Service, []byte, error) {
+	e, err := r.get()
+	if err != nil {
+		return swarm.Service{}, nil, err
+	}
+	return e.ServiceInspectWithRaw(ctx, id, o)
 }
 
 // ImageInspect asks the present client.

@@ -174,8 +174,9 @@
 //
 // A port bound to any address is registered with the node's address of that
 // family, and with every specific address that another port of the container
-// is bound to, since it is reachable there too. Loopback bindings never leave
-// the host: the port is listed, the binding is not.
+// is bound to, since it is reachable there too. What is bound to loopback
+// is listed apart from that: only the node itself is told of it, and containers
+// with the node's network.
 //
 // A port that is published for udp answers at the node's address to those who
 // come from outside. To a container on another bridge of the same node it
@@ -224,7 +225,9 @@
 // in cgroups of another name.
 //
 // A port that a Swarm service publishes by the routing mesh is in no container's
-// inspect, and so isn't told as published; one that is published in mode host is.
+// inspect. A manager's engine tells it of the service, and it is registered with the
+// node's IPv4 address; a worker's doesn't, and so it isn't told as published, as
+// log and explain say. One that is published in mode host is in the inspect.
 //
 // # What is not registered
 //

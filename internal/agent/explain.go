@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -238,10 +239,11 @@ func writeEndpoints(b *strings.Builder, i *registry.Instance, node *reach.Node) 
 		if p.Name != "" {
 			name += " " + p.Name
 		}
-		if len(p.Bindings) == 0 {
+		bindings := slices.Concat(p.Bindings, p.Loopback)
+		if len(bindings) == 0 {
 			fmt.Fprintf(w, "%s\tnot published\tonly by those who reach the container itself\n", name)
 		}
-		for _, bind := range p.Bindings {
+		for _, bind := range bindings {
 			fmt.Fprintf(w, "%s\t%s\t%s\n", name, netip.AddrPortFrom(bind.IP, bind.Port), reachedFrom(i, &p, bind, node))
 		}
 	}
@@ -256,8 +258,9 @@ func writeEndpoints(b *strings.Builder, i *registry.Instance, node *reach.Node) 
 func reachedFrom(i *registry.Instance, p *registry.Port, b registry.Binding, node *reach.Node) string {
 	at := reach.Instance{
 		Node: node, Limit: reach.HostOnly,
-		Ports: []reach.Port{{Number: p.Container, Protocol: p.Protocol, Published: []netip.AddrPort{netip.AddrPortFrom(b.IP, b.Port)}}},
+		Ports: []reach.Port{{Number: p.Container, Protocol: p.Protocol}},
 	}
+	at.Ports[0].Add(netip.AddrPortFrom(b.IP, b.Port), b.Mesh)
 	for _, n := range i.Networks {
 		at.Attachments = append(at.Attachments, reach.Attachment{Network: n.ID, Local: n.Scope == registry.ScopeLocal, V4: n.IPv4, V6: n.IPv6})
 	}

@@ -59,6 +59,8 @@ type facts struct {
 	exposed     []portKey
 	published   map[portKey][]hostPort
 	attachments []attachment
+	// mesh is what swarm leads to the container's service.
+	mesh mesh
 	// sandbox is the ID of the network namespace, gateway the address by which
 	// it leaves an overlay.
 	sandbox string

@@ -142,23 +142,20 @@ func TestUnproxied(t *testing.T) {
 	write("1\n", "sys/net/ipv4/conf", "br-aaaaaaaaaaaa", "route_localnet")
 	write("0\n", "sys/net/ipv4/conf", "br-bbbbbbbbbbbb", "route_localnet")
 	for _, tt := range []struct {
-		bridge, version, tables string
-		want, unled6            bool
+		bridge, version      string
+		unproxied, noIPv6NAT bool
 	}{
-		{"br-aaaaaaaaaaaa", "20.10.24+dfsg1", "filter\n", true, true},
-		{"br-aaaaaaaaaaaa", "27.5.1", "nat\nfilter\n", true, false},
-		{"br-aaaaaaaaaaaa", "28.0.0", "filter\n", false, false},
-		{"br-aaaaaaaaaaaa", "", "", true, true},
-		{"br-bbbbbbbbbbbb", "20.10.24", "filter\n", false, false},
-		{"br-elsewhere", "20.10.24", "filter\n", false, false},
+		{"br-aaaaaaaaaaaa", "20.10.24+dfsg1", true, true},
+		{"br-aaaaaaaaaaaa", "26.1.5", true, true},
+		{"br-aaaaaaaaaaaa", "27.5.1", true, false},
+		{"br-aaaaaaaaaaaa", "28.0.0", false, false},
+		{"br-aaaaaaaaaaaa", "", true, true},
+		{"br-bbbbbbbbbbbb", "20.10.24", false, false},
+		{"br-elsewhere", "20.10.24", false, false},
 	} {
-		write(tt.tables, "net", "ip6_tables_names")
-		b := bridges{names: map[string]bool{tt.bridge: true, "": true}}
-		if got := unproxied(b, tt.version, proc); got != tt.want {
-			t.Errorf("%s, engine %s: %t", tt.bridge, tt.version, got)
-		}
-		if got := isUnled6(b, tt.version, proc); got != tt.unled6 {
-			t.Errorf("%s, engine %s, tables %q: IPv6 leads nowhere: %t", tt.bridge, tt.version, tt.tables, got)
+		a := &Agent{bridges: bridges{names: map[string]bool{tt.bridge: true, "": true}}, version: tt.version}
+		if unproxied, noIPv6NAT := a.filters(proc); unproxied != tt.unproxied || noIPv6NAT != tt.noIPv6NAT {
+			t.Errorf("%s, engine %s: unproxied %t, no IPv6 NAT %t", tt.bridge, tt.version, unproxied, noIPv6NAT)
 		}
 	}
 }

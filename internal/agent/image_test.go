@@ -16,6 +16,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/api/types/swarm"
 	"github.com/docker/docker/client"
 	"github.com/google/go-cmp/cmp"
 )
@@ -181,6 +182,10 @@ func (e *imageEngine) ContainerInspect(context.Context, string) (container.Inspe
 		ContainerJSONBase: &container.ContainerJSONBase{ID: testID, Name: "/web", Image: "sha256:1", State: &container.State{Status: "running", StartedAt: "2026-11-20T09:32:51Z"}},
 		Config:            &container.Config{Labels: maps.Clone(e.labels)},
 	}, nil
+}
+
+func (e *imageEngine) ServiceInspectWithRaw(context.Context, string, swarm.ServiceInspectOptions) (swarm.Service, []byte, error) {
+	return swarm.Service{}, nil, errors.ErrUnsupported
 }
 
 func (e *imageEngine) NetworkInspect(context.Context, string, network.InspectOptions) (network.Inspect, error) {

@@ -12,6 +12,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/events"
 	"github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/api/types/swarm"
 	"github.com/docker/docker/api/types/system"
 
 	"github.com/rackdns/rackdns/internal/dockerclient"
@@ -22,6 +23,7 @@ import (
 type looker interface {
 	ContainerInspect(ctx context.Context, id string) (container.InspectResponse, error)
 	NetworkInspect(ctx context.Context, id string, o network.InspectOptions) (network.Inspect, error)
+	ServiceInspectWithRaw(ctx context.Context, id string, o swarm.ServiceInspectOptions) (swarm.Service, []byte, error)
 	imageAPI
 }
 
@@ -99,6 +101,9 @@ func (in *inspector) follow(ctx context.Context, ref string, depth int) (*facts,
 	}
 	if slices.ContainsFunc(f.attachments, func(a attachment) bool { return a.scope != registry.ScopeLocal }) {
 		f.gateway = in.gateway(ctx, f)
+	}
+	if f.isMeshed() {
+		f.mesh = in.mesh(ctx, f)
 	}
 	if f.joins == "" || depth == 0 {
 		return f, nil

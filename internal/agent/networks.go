@@ -46,7 +46,7 @@ func (d *decision) reach(i *registry.Instance) bool {
 }
 
 func published(ports []registry.Port) bool {
-	return slices.ContainsFunc(ports, func(p registry.Port) bool { return len(p.Bindings) > 0 })
+	return slices.ContainsFunc(ports, func(p registry.Port) bool { return len(p.Bindings)+len(p.Loopback) > 0 })
 }
 
 // owner returns the container whose network this one is in: itself, or in
@@ -89,8 +89,8 @@ func (d *decision) networks() []registry.Network {
 	if owner != f {
 		why = sharedNetwork(owner)
 	}
-	if slices.ContainsFunc(owner.attachments, attachment.isMesh) {
-		d.note("network ingress: its service publishes ports by Swarm's routing mesh, which is in no container's inspect, so that they aren't told; publish them with mode=host")
+	if err := owner.mesh.unknown; err != nil {
+		d.note("network ingress: its service publishes ports by Swarm's routing mesh, which aren't told: %s; publish them with mode=host, or run its containers on managers", err)
 	}
 	attached := slices.DeleteFunc(slices.Clone(owner.attachments), func(a attachment) bool {
 		return a.isMesh() || !usable(a.ipv4).IsValid() && !usable(a.ipv6).IsValid()

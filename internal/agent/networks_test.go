@@ -117,6 +117,9 @@ func TestNetworks(t *testing.T) {
 			if tt.change != nil {
 				tt.change(f)
 			}
+			if f.isMeshed() {
+				f.mesh = mesh{unknown: errWorker}
+			}
 			// Whatever order the engine lists them in.
 			rand.Shuffle(len(f.attachments), func(i, j int) {
 				f.attachments[i], f.attachments[j] = f.attachments[j], f.attachments[i]

@@ -110,19 +110,8 @@ func (a *Agent) describe(n registry.Node) registry.Node {
 	}
 	slices.SortFunc(n.Links, comparePrefixes)
 	// Of another host's engine /proc says nothing.
-	n.Unproxied = !a.remote && unproxied(a.bridges, a.version, "/proc")
+	n.Unproxied, n.NoIPv6NAT = a.filters("/proc")
 	return n
-}
-
-// isUnled6 reports whether connections over IPv6 to what is published are
-// accepted and lead nowhere: without docker-proxy the packet filter would have to
-// lead them, and before Engine 27 it does so only if it was told to.
-func isUnled6(b bridges, version, proc string) bool {
-	if !unproxied(b, version, proc) {
-		return false
-	}
-	tables, err := os.ReadFile(filepath.Join(proc, "net", "ip6_tables_names"))
-	return err == nil && !slices.Contains(strings.Fields(string(tables)), "nat")
 }
 
 func comparePrefixes(a, b netip.Prefix) int {
@@ -157,18 +146,36 @@ func nodeNetwork(n *network.Summary) (w registry.NodeNetwork, ok bool) {
 	return w, len(w.Subnets) > 0
 }
 
-// routesBetweenNetworks is the first version of the engine that leads packets
-// from one of its networks to what is published on another.
-const routesBetweenNetworks = 28
+// Versions of the engine from which on the packet filter does what docker-proxy
+// does.
+const (
+	// routesBetweenNetworks leads from one network to what is published on another.
+	routesBetweenNetworks = 28
+	// filtersIPv6 has rules for IPv6 (ip6tables) by default. Before, they are an
+	// experiment that has to be asked for, and no call tells whether it was.
+	filtersIPv6 = 27
+)
 
-// unproxied reports whether the engine was told to do without docker-proxy, and
-// is of a version that drops what the proxy would have led. No call tells; but
-// such an engine has its bridges route loopback addresses.
-func unproxied(b bridges, version, proc string) bool {
-	major, _, _ := strings.Cut(version, ".")
-	if n, err := strconv.Atoi(major); err == nil && n >= routesBetweenNetworks {
-		return false
+// isBefore reports whether an engine is older than a version; one that doesn't
+// say is.
+func isBefore(version string, major int) bool {
+	first, _, _ := strings.Cut(version, ".")
+	n, err := strconv.Atoi(first)
+	return err != nil || n < major
+}
+
+// filters says what the packet filter doesn't do, where it alone leads to what is
+// published: see [registry.Node].
+func (a *Agent) filters(proc string) (unproxied, noIPv6NAT bool) {
+	if a.remote || !withoutProxy(a.bridges, proc) {
+		return false, false
 	}
+	return isBefore(a.version, routesBetweenNetworks), isBefore(a.version, filtersIPv6)
+}
+
+// withoutProxy reports whether the engine was told to do without docker-proxy. No
+// call tells; but such an engine has its bridges route loopback addresses.
+func withoutProxy(b bridges, proc string) bool {
 	for name := range b.names {
 		if name == "" {
 			continue

@@ -106,7 +106,6 @@ func (a *Agent) settleDown(ctx context.Context, e engine, version string) error 
 	a.moving.Lock()
 	defer a.moving.Unlock()
 	a.bridges, a.version = b, version
-	a.unled6 = version != "" && !a.remote && isUnled6(b, version, "/proc")
 	return a.move()
 }
 
@@ -116,7 +115,6 @@ func (a *Agent) move() error {
 	if err != nil {
 		return err
 	}
-	p.home.unled6 = a.unled6
 	was := a.place.Swap(p)
 	switch {
 	case was.home.addr == p.home.addr:

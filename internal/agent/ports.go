@@ -23,6 +23,9 @@ func (d *decision) ports() []registry.Port {
 	for p := range d.facts.published {
 		keys[p] = true
 	}
+	for p := range d.facts.mesh.ports {
+		keys[p] = true
+	}
 	for p := range labelled {
 		keys[p] = true
 	}
@@ -129,11 +132,20 @@ func (d *decision) bind(ports []registry.Port) {
 	published := owner.published
 	specific := specificAddrs(published)
 	for n := range ports {
-		key := portKey{ports[n].Container, ports[n].Protocol}
+		p := &ports[n]
+		key := portKey{p.Container, p.Protocol}
 		for _, hp := range published[key] {
-			ports[n].Bindings = append(ports[n].Bindings, d.bindings(key, hp, specific)...)
+			if hp.ip.IsLoopback() {
+				p.Loopback = append(p.Loopback, registry.Binding{IP: hp.ip, Port: hp.port})
+				continue
+			}
+			p.Bindings = append(p.Bindings, d.bindings(key, hp, specific)...)
 		}
-		ports[n].Bindings = sortBindings(ports[n].Bindings, d.home)
+		if at := d.home.of(netip.IPv4Unspecified()); at.IsValid() && owner.mesh.ports[key] != 0 {
+			// The mesh has no IPv6.
+			p.Bindings = append(p.Bindings, registry.Binding{IP: at, Port: owner.mesh.ports[key], Mesh: true})
+		}
+		p.Bindings, p.Loopback = sortBindings(p.Bindings, d.home), sortBindings(p.Loopback, d.home)
 	}
 }
 
@@ -157,15 +169,10 @@ func meansSomething(ip netip.Addr) bool {
 	return ip.Zone() == "" && !ip.IsMulticast() && (ip.Is4() || !ip.IsLinkLocalUnicast())
 }
 
-// bindings returns where others reach one publication of a port.
+// bindings returns where others reach one publication of a port, which is none of
+// loopback's.
 func (d *decision) bindings(key portKey, hp hostPort, specific []netip.Addr) []registry.Binding {
 	switch {
-	case hp.ip.Is6() && d.home.unled6:
-		d.note("port %s: published over IPv6, which this engine leads nowhere, without docker-proxy and without ip6tables", key)
-		return nil
-	case hp.ip.IsLoopback():
-		d.note("port %s: published on %s only, which nobody else reaches", key, hp.ip)
-		return nil
 	case !hp.ip.IsUnspecified():
 		if !meansSomething(hp.ip) {
 			d.note("port %s: published on %s, which means nothing to others", key, hp.ip)
@@ -194,6 +201,7 @@ func sortBindings(bs []registry.Binding, h home) []registry.Binding {
 			cmp.Compare(boolInt(a.IP != h.addr), boolInt(b.IP != h.addr)),
 			a.IP.Compare(b.IP),
 			cmp.Compare(a.Port, b.Port),
+			cmp.Compare(boolInt(a.Mesh), boolInt(b.Mesh)),
 		)
 	})
 	return slices.Compact(bs)

@@ -3,6 +3,7 @@ package agent
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,7 +21,7 @@ func line(p registry.Port) string {
 	if p.Name != "" {
 		s += " " + p.Name
 	}
-	for _, b := range p.Bindings {
+	for _, b := range slices.Concat(p.Bindings, p.Loopback) {
 		s += " " + netip.AddrPortFrom(b.IP, b.Port).String()
 	}
 	return s
@@ -55,6 +56,7 @@ func TestPorts(t *testing.T) {
 		published published
 		labels    labels
 		env       map[string]string
+		mesh      map[portKey]uint16
 		want      []string
 		note      string
 	}{
@@ -88,10 +90,14 @@ func TestPorts(t *testing.T) {
 		{name: "any beside the node's own", published: published{{80, "tcp"}: hostPorts("0.0.0.0:8080"), {443, "tcp"}: hostPorts("10.0.2.10:8443")},
 			want: []string{"80/tcp 10.0.2.10:8080", "443/tcp 10.0.2.10:8443"}},
 		{name: "loopback stays", published: published{{80, "tcp"}: hostPorts("127.0.0.1:8080"), {81, "tcp"}: hostPorts("[::1]:8081")},
-			want: []string{"80/tcp", "81/tcp"}, note: "published on 127.0.0.1 only"},
+			want: []string{"80/tcp 127.0.0.1:8080", "81/tcp [::1]:8081"}},
 		{name: "loopback is no specific address", published: published{{80, "tcp"}: hostPorts("0.0.0.0:8080"), {81, "tcp"}: hostPorts("127.0.0.1:8081")},
-			want: []string{"80/tcp 10.0.2.10:8080", "81/tcp"}},
+			want: []string{"80/tcp 10.0.2.10:8080", "81/tcp 127.0.0.1:8081"}},
 		{name: "link-local", published: published{{80, "tcp"}: hostPorts("[fe80::1]:8080")}, want: []string{"80/tcp"}, note: "means nothing to others"},
+
+		{name: "swarm's mesh", mesh: map[portKey]uint16{{80, "tcp"}: 8085}, published: published{{81, "tcp"}: hostPorts("0.0.0.0:8081")},
+			want: []string{"80/tcp 10.0.2.10:8085", "81/tcp 10.0.2.10:8081"}},
+		{name: "swarm's mesh, which has no IPv6", home: only6, mesh: map[portKey]uint16{{80, "tcp"}: 8085}, want: []string{"80/tcp"}},
 
 		// names
 		{name: "named", exposed: []portKey{{3000, "tcp"}}, labels: labels{"rackdns.port.3000": "http"}, want: []string{"3000/tcp http"}},
@@ -122,7 +128,7 @@ func TestPorts(t *testing.T) {
 				h = testHome
 			}
 			f := labelled(tt.labels)
-			f.env, f.exposed, f.published = tt.env, tt.exposed, tt.published
+			f.env, f.exposed, f.published, f.mesh.ports = tt.env, tt.exposed, tt.published, tt.mesh
 			if tt.mode != "" {
 				f.mode = tt.mode
 			}

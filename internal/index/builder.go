@@ -176,7 +176,7 @@ func (b *builder) swap(k registry.Key, old, is *Instance, revision int64) {
 
 func (b *builder) add(i *Instance) {
 	b.loss.note(i, 1)
-	b.eachPlace(i, func(ip netip.Addr) { b.place(ip, func(p *place) { p.instances = append(p.instances, i) }) })
+	b.placeInstance(i)
 	if i.hidden {
 		b.askers.set(b.owner, pair[string, *Instance]{i.asker(), i})
 		return
@@ -194,11 +194,7 @@ func (i *Instance) asker() string { return i.id + " " + i.Node() }
 
 func (b *builder) remove(i *Instance) {
 	b.loss.note(i, -1)
-	b.eachPlace(i, func(ip netip.Addr) {
-		b.place(ip, func(p *place) {
-			p.instances = slices.DeleteFunc(p.instances, func(o *Instance) bool { return o == i })
-		})
-	})
+	b.displaceInstance(i)
 	if i.hidden {
 		// Another may be in its place already.
 		if is, ok := b.askers.get(i.asker()); ok && is.value == i {
@@ -290,7 +286,7 @@ func (b *builder) pruneApp(a *App) {
 func (b *builder) eachPlace(i *Instance, f func(netip.Addr)) {
 	for n := range i.networks {
 		w := &i.networks[n]
-		if !w.of.Value().local || i.Node() == b.rules.node {
+		if i.Node() == b.rules.node || b.rules.isEverywhere(i.Node(), w.of.Value()) {
 			w.addrs.each(f)
 		}
 	}
@@ -299,6 +295,18 @@ func (b *builder) eachPlace(i *Instance, f func(netip.Addr)) {
 			f(a.Unmap())
 		}
 	}
+}
+
+func (b *builder) placeInstance(i *Instance) {
+	b.eachPlace(i, func(ip netip.Addr) { b.place(ip, func(p *place) { p.instances = append(p.instances, i) }) })
+}
+
+func (b *builder) displaceInstance(i *Instance) {
+	b.eachPlace(i, func(ip netip.Addr) {
+		b.place(ip, func(p *place) {
+			p.instances = slices.DeleteFunc(p.instances, func(o *Instance) bool { return o == i })
+		})
+	})
 }
 
 // place changes what is known of an address.
@@ -325,7 +333,7 @@ func (b *builder) setNode(name string, n *registry.Node) {
 		b.loss.gone[name] = b.loss.now()
 	} else {
 		nodes[name] = n
-		b.rules = b.rules.with(name, NodeFacts(n))
+		b.takeFacts(name, NodeFacts(n))
 	}
 	b.nodes = nodes
 	if n == nil {
@@ -347,9 +355,26 @@ func (b *builder) setNode(name string, n *registry.Node) {
 	}
 }
 
+// takeFacts has others rules decide. What is on the LAN by them is known by its
+// addresses, and what isn't no longer is.
+func (b *builder) takeFacts(name string, facts *reach.Node) {
+	next := b.rules.with(name, facts)
+	if slices.Equal(lans(b.rules.nodes[name]), lans(facts)) {
+		b.rules = next
+		return
+	}
+	for _, i := range b.instances[name] {
+		b.displaceInstance(i)
+	}
+	b.rules = next
+	for _, i := range b.instances[name] {
+		b.placeInstance(i)
+	}
+}
+
 // NodeFacts are what a node's key says of how its containers are reached.
 func NodeFacts(n *registry.Node) *reach.Node {
-	f := &reach.Node{Name: n.Node, Addresses: n.Addresses, Links: n.Links, Unproxied: n.Unproxied}
+	f := &reach.Node{Name: n.Node, Addresses: n.Addresses, Links: n.Links, Unproxied: n.Unproxied, NoIPv6NAT: n.NoIPv6NAT}
 	for _, w := range n.Networks {
 		f.Networks = append(f.Networks, reach.Network{
 			ID: w.ID, Name: w.Name, Driver: w.Driver, Local: w.Scope == registry.ScopeLocal,

@@ -2,6 +2,7 @@ package index
 
 import (
 	"fmt"
+	"hash/fnv"
 	"maps"
 	"net/netip"
 	"slices"
@@ -28,8 +29,8 @@ var unknownClient = &Client{}
 // Stranger returns a client of which nothing is known.
 func Stranger() *Client { return unknownClient }
 
-// Instance returns the instance that asks, nil if the client is none of this
-// node's.
+// Instance returns the instance that asks, nil if the client is none that is
+// known.
 func (c *Client) Instance() *Instance { return c.instance }
 
 // OnNode reports whether the client is the node itself.
@@ -94,7 +95,7 @@ func (s *Snapshot) Self() *Client { return s.known(netip.AddrFrom4([4]byte{127, 
 func (s *Snapshot) known(ip netip.Addr) *Client {
 	ip = ip.Unmap().WithZone("")
 	if p, ok := s.addresses.get(ip); ok && !ip.IsLoopback() {
-		if c := s.rules.container(p.value.instances); c != nil {
+		if c := s.rules.container(ip, p.value.instances); c != nil {
 			return c
 		}
 	}
@@ -159,13 +160,33 @@ func (r *rules) classOn(networks []string) string {
 }
 
 // container returns the one of the instances at an address that asks from it
-// here, nil if none does: Docker gives an address to the next container at once,
-// so the one that started last is it. Of those that share one network namespace
-// it is the one that made it.
-func (r *rules) container(instances []*Instance) *Client {
+// here, nil if none does. Those of this node come first: what its own networks
+// have is nobody else's. Of another node it is one on a network that both have,
+// or that is the LAN's.
+func (r *rules) container(ip netip.Addr, instances []*Instance) *Client {
+	here := r.lastAt(instances, func(node string) bool { return node == r.node })
+	if here != nil {
+		return here.asClient(r, r.here)
+	}
+	if kind, w := reach.Identify(r.here, ip); kind == reach.Self || kind == reach.Hidden || w != nil && w.Local {
+		return nil
+	}
+	there := r.lastAt(instances, func(node string) bool { return node != r.node })
+	if there == nil || r.nodes[there.Node()] == nil || slices.ContainsFunc(instances, func(i *Instance) bool { return i.Node() != there.Node() }) {
+		// Two LANs may have the same addresses.
+		return nil
+	}
+	return there.asClient(r, r.nodes[there.Node()])
+}
+
+// lastAt returns the instance on a node that has an address which all of them have
+// or had: Docker gives an address to the next container at once, so the one that
+// started last is it. Of those that share one network namespace it is the one that
+// made it.
+func (r *rules) lastAt(instances []*Instance, on func(node string) bool) *Instance {
 	var last *Instance
 	for _, i := range instances {
-		if i.Node() != r.node {
+		if !on(i.Node()) {
 			continue
 		}
 		if last == nil || last.guest && !i.guest || last.guest == i.guest &&
@@ -173,27 +194,30 @@ func (r *rules) container(instances []*Instance) *Client {
 			last = i
 		}
 	}
-	if last == nil {
-		return nil
-	}
-	return last.asClient(r)
+	return last
 }
 
-// asClient returns the instance as one that asks.
-func (i *Instance) asClient(r *rules) *Client {
-	if c := i.client.Load(); c != nil && c.client.Node == r.here {
+// asClient returns the instance as one that asks, on its node.
+func (i *Instance) asClient(r *rules, node *reach.Node) *Client {
+	if c := i.client.Load(); c != nil && c.client.Node == node {
 		return c
 	}
-	c := &Client{instance: i, client: reach.Client{Kind: reach.Container, Node: r.here}}
+	c := &Client{instance: i, client: reach.Client{Kind: reach.Container, Node: node}}
 	for n := range i.networks {
 		c.client.Networks = append(c.client.Networks, i.networks[n].of.Value().id)
 	}
 	for _, a := range i.asksFrom {
-		if _, w := reach.Identify(r.here, a); w != nil && !slices.Contains(c.client.Networks, w.ID) {
+		if _, w := reach.Identify(node, a); w != nil && !slices.Contains(c.client.Networks, w.ID) {
 			c.client.Networks = append(c.client.Networks, w.ID)
 		}
 	}
 	c.class = r.classOn(c.client.Networks)
+	if node != r.here {
+		// Its own node's facts count, too.
+		h := fnv.New64a()
+		fmt.Fprint(h, *node)
+		c.class = fmt.Sprintf("%s of %s %x", c.class, node.Name, h.Sum64())
+	}
 	i.client.Store(c)
 	return c
 }

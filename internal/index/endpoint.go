@@ -122,6 +122,34 @@ func newRules(o Options) *rules {
 	}
 }
 
+// isEverywhere reports whether the addresses on a network of a node mean the same
+// to everybody who can have to do with them: it spans nodes, is the LAN's, or was
+// said to be routable.
+func (r *rules) isEverywhere(node string, w network) bool {
+	if !w.local || slices.Contains(r.options.Routable, w.id) || slices.Contains(r.options.Routable, w.name) {
+		return true
+	}
+	n := r.nodes[node]
+	if n == nil {
+		return false
+	}
+	known := n.Network(w.id)
+	return known != nil && known.OnLAN()
+}
+
+// lans are the IDs of those of a node's networks that are the LAN's.
+func lans(n *reach.Node) (ids []string) {
+	if n == nil {
+		return nil
+	}
+	for w := range n.Networks {
+		if n.Networks[w].OnLAN() {
+			ids = append(ids, n.Networks[w].ID)
+		}
+	}
+	return ids
+}
+
 // mostPlaces is how many bits a classKey has for them.
 const mostPlaces = 64
 

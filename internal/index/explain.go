@@ -214,8 +214,10 @@ func (r *rules) words(i *Instance, why reach.Rule) string {
 		return "can't be reached by the client, whose networks are internal and other ones"
 	case reach.Filtered:
 		return "is on another network of the client's node, whose engine lets nothing through between its networks (userland-proxy: false)"
-	case reach.NoIPv6Filter:
+	case reach.NoIPv6NAT:
 		return "is published by IPv6, where its engine leads nobody without docker-proxy (userland-proxy: false)"
+	case reach.Parted:
+		return "is published by the client's own node, which a macvlan or ipvlan doesn't reach"
 	case reach.OneWay:
 		return "is published by UDP on another network of the client's node, from where replies come from another address"
 	case reach.ElsewhereOnly:

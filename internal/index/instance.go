@@ -79,6 +79,7 @@ type home struct {
 type binding struct {
 	addr Addrs
 	port uint16
+	mesh bool
 }
 
 // attachment is an instance's place on a network.
@@ -147,12 +148,15 @@ func newInstance(r *registry.Instance, value []byte, revision int64) *Instance {
 	}
 	for n, p := range r.Ports {
 		i.ports[n] = Port{name: interned(p.Name), Container: p.Container, UDP: p.Protocol == registry.UDP}
-		if len(p.Bindings) > 0 {
-			i.bindings[n] = make([]binding, len(p.Bindings))
+		if most := len(p.Bindings) + len(p.Loopback); most > 0 {
+			i.bindings[n] = make([]binding, 0, most)
 		}
-		for m, b := range p.Bindings {
-			i.bindings[n][m].addr.add(b.IP)
-			i.bindings[n][m].port = b.Port
+		for _, bs := range [][]registry.Binding{p.Bindings, p.Loopback} {
+			for _, b := range bs {
+				at := binding{port: b.Port, mesh: b.Mesh}
+				at.addr.add(b.IP)
+				i.bindings[n] = append(i.bindings[n], at)
+			}
 		}
 	}
 	if !r.NamespaceSince.IsZero() {
@@ -366,7 +370,7 @@ func (i *Instance) facts(node *reach.Node) reach.Instance {
 		for m := range i.bindings[n] {
 			b := &i.bindings[n][m]
 			b.addr.each(func(ip netip.Addr) {
-				f.Ports[n].Published = append(f.Ports[n].Published, netip.AddrPortFrom(ip, b.port))
+				f.Ports[n].Add(netip.AddrPortFrom(ip, b.port), b.mesh)
 			})
 		}
 	}

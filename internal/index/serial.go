@@ -187,7 +187,7 @@ func showsNode(was, is any) bool {
 
 // hasFacts reports whether a node's key says how its instances are reached.
 func hasFacts(n *registry.Node) bool {
-	return len(n.Addresses)+len(n.Links)+len(n.Networks) > 0 || n.Unproxied
+	return len(n.Addresses)+len(n.Links)+len(n.Networks) > 0 || n.Unproxied || n.NoIPv6NAT
 }
 
 // isSilent reports whether DNS shows nothing of an entry: it is that of a node that

@@ -34,8 +34,8 @@ func (k Kind) String() string {
 // Client is who asks a server on a node.
 type Client struct {
 	Kind Kind
-	// Node is where the server that it asks runs, which is the client's own
-	// node unless it is Unknown or OnLink.
+	// Node is the client's own, whichever server it asks; of one that is Unknown or
+	// OnLink it is where that server runs.
 	Node *Node
 	// Addr is where it asks from.
 	Addr netip.Addr
@@ -43,7 +43,7 @@ type Client struct {
 	Networks []string
 }
 
-// here reports whether the client runs on the node whose server it asks.
+// here reports whether the client runs on a node of the rack that is known.
 func (c *Client) here() bool { return c.Kind != Unknown && c.Kind != OnLink }
 
 // on reports whether the client runs on the node n.
@@ -54,16 +54,50 @@ func (c *Client) on(n *Node) bool {
 // contained reports whether the client is a container with networks of its own.
 func (c *Client) contained() bool { return c.Kind == Container || c.Kind == OnNetwork }
 
-// confined reports whether the client is on internal networks only, from where
-// nothing but these is reached.
+// confined reports whether the client is on networks from where nothing but these
+// is reached: internal ones, and overlays beside them. An overlay's container leaves
+// it by docker_gwbridge, and has no place there if it has another network's gateway,
+// as that of an internal bridge, or is on an internal overlay.
 func (c *Client) confined() bool {
-	if !c.contained() || len(c.Networks) == 0 || c.Node == nil {
+	if !c.contained() || c.Node == nil {
 		return false
 	}
-	return !slices.ContainsFunc(c.Networks, func(id string) bool {
+	internal := false
+	for _, id := range c.Networks {
 		n := c.Node.Network(id)
-		return n == nil || !n.Internal
+		switch {
+		case n == nil, !n.Internal && n.Driver != "overlay":
+			return false
+		case n.Internal:
+			internal = true
+		}
+	}
+	return internal
+}
+
+// onLAN reports whether the client is on the LAN that a network is of.
+func (c *Client) onLAN(w *Network) bool {
+	return slices.ContainsFunc(c.Networks, func(id string) bool {
+		n := c.Node.Network(id)
+		return n != nil && n.OnLAN() && slices.ContainsFunc(n.Subnets, func(p netip.Prefix) bool { return slices.ContainsFunc(w.Subnets, p.Overlaps) })
 	})
+}
+
+// parted reports whether an address of the client's own node is out of its reach:
+// a macvlan or ipvlan leads everywhere but to the node that it is of. What lies in
+// its subnet is sent there, whatever other networks the client has.
+func (c *Client) parted(a netip.Addr) bool {
+	others := len(c.Networks) == 0
+	for _, id := range c.Networks {
+		n := c.Node.Network(id)
+		switch {
+		case n == nil || !n.OnLAN():
+			others = true
+		case n.contains(a):
+			return true
+		}
+	}
+	return !others
 }
 
 // speaks reports whether the client can have an address of an IP family: not a
@@ -98,7 +132,7 @@ func Identify(node *Node, from netip.Addr) (Kind, *Network) {
 	for n := range node.Networks {
 		// Who is on the LAN by way of macvlan can't be told from who is there
 		// by itself.
-		if w := &node.Networks[n]; w.contains(from) && !w.onLAN() {
+		if w := &node.Networks[n]; w.contains(from) && !w.OnLAN() {
 			return OnNetwork, w
 		}
 	}
@@ -113,7 +147,7 @@ func Identify(node *Node, from netip.Addr) (Kind, *Network) {
 func (n *Node) Places() []netip.Prefix {
 	all := slices.Clone(n.Links)
 	for w := range n.Networks {
-		if n.Networks[w].onLAN() {
+		if n.Networks[w].OnLAN() {
 			all = append(all, n.Networks[w].Subnets...)
 		}
 	}

@@ -20,9 +20,11 @@ const (
 	Confined
 	// Filtered: the engine drops what comes from another of its networks.
 	Filtered
-	// NoIPv6Filter: the engine leads to published ports by the packet filter
-	// alone, and to IPv6 addresses by none.
-	NoIPv6Filter
+	// NoIPv6NAT: the engine leads nobody to what is published over IPv6.
+	NoIPv6NAT
+	// Parted: it is at an address of the client's own node, which it doesn't reach
+	// from a macvlan or ipvlan.
+	Parted
 	// OneWay: a datagram would come back from another address than it was sent
 	// to.
 	OneWay
@@ -182,7 +184,7 @@ func (e *evaluation) published(p *Port, four bool) Endpoint {
 		if b.Addr().Is4() != four {
 			continue
 		}
-		r, rule := e.rank(p, b.Addr())
+		r, rule := e.rank(p, b)
 		switch {
 		case r > rank:
 			best, rank, why = b, r, rule
@@ -198,25 +200,26 @@ func (e *evaluation) published(p *Port, four bool) Endpoint {
 
 // rank says how good an address is to reach a published port by, less than 0
 // for one that won't do, and then why.
-func (e *evaluation) rank(p *Port, a netip.Addr) (int, Rule) {
+func (e *evaluation) rank(p *Port, at netip.AddrPort) (int, Rule) {
+	a := at.Addr()
 	c, node := e.client, e.instance.Node
 	if c.confined() && (!c.on(node) || len(e.instance.Attachments) > 0) {
 		// What has the network of its own node is reached all the same.
 		return -1, Confined
 	}
-	if node != nil && node.Unproxied && a.Is6() && len(e.instance.Attachments) > 0 {
-		// Engines before 27 have it only on request (ip6tables), and none tells.
-		return -1, NoIPv6Filter
+	if node != nil && a.Is6() && len(e.instance.Attachments) > 0 && (node.NoIPv6NAT || node.Unproxied && a.IsLoopback()) {
+		// No packet filter leads away from ::1.
+		return -1, NoIPv6NAT
 	}
-	own := node == nil || node.own(a)
+	own := !a.IsLoopback() && (node == nil || node.own(a))
 	// That others reach the node by it is its operator's word.
-	if !own && node.hostOnly(a) {
-		if !c.on(node) || a.IsLoopback() && c.Kind != Self {
-			return -1, ElsewhereOnly
-		}
-		own = false
+	if !own && node.hostOnly(a) && (!c.on(node) || a.IsLoopback() && c.Kind != Self) {
+		return -1, ElsewhereOnly
 	}
-	if c.on(node) && c.contained() && len(e.instance.Attachments) > 0 {
+	if c.on(node) && c.contained() && c.parted(a) {
+		return -1, Parted
+	}
+	if c.on(node) && c.contained() && len(e.instance.Attachments) > 0 && !slices.Contains(p.Mesh, at) {
 		// Another network of the same node: what Docker puts between decides.
 		switch {
 		case node.Unproxied:
@@ -277,9 +280,9 @@ func (e *evaluation) route(id string, w *Network) Rule {
 		return NotPublished
 	case w.bridged() && c.Kind == Self && c.on(e.instance.Node):
 		return OwnBridge
-	case w.onLAN() && !c.here() && w.contains(c.Addr):
+	case w.OnLAN() && !c.here() && w.contains(c.Addr):
 		return InSubnet
-	case w.onLAN() && c.here() && !c.on(e.instance.Node) && c.Node != nil && slices.ContainsFunc(c.Node.Addresses, w.contains):
+	case w.OnLAN() && c.here() && !c.on(e.instance.Node) && c.Node != nil && (slices.ContainsFunc(c.Node.Addresses, w.contains) || c.onLAN(w)):
 		// Its node is in the subnet, and containers leave by it.
 		return InSubnet
 	}

@@ -44,9 +44,10 @@ type Network struct {
 // bridged reports whether the node has an interface on the network.
 func (n *Network) bridged() bool { return n.Driver == "bridge" }
 
-// onLAN reports whether the network's containers are on the network of one of
-// the node's interfaces, where the node itself doesn't see them.
-func (n *Network) onLAN() bool { return n.Driver == "macvlan" || n.Driver == "ipvlan" }
+// OnLAN reports whether the network's containers are on the network of one of
+// the node's interfaces, where the node itself doesn't see them. Their addresses
+// mean the same to all who are there.
+func (n *Network) OnLAN() bool { return n.Driver == "macvlan" || n.Driver == "ipvlan" }
 
 func (n *Network) contains(a netip.Addr) bool { return inAny(n.Subnets, a) }
 
@@ -69,6 +70,9 @@ type Node struct {
 	// the packet filter alone, which drops those that come from another of its
 	// networks (userland-proxy: false, before Engine 28).
 	Unproxied bool
+	// NoIPv6NAT says that the packet filter leads nobody to what is published over
+	// IPv6: neither does docker-proxy, then (userland-proxy: false, before Engine 27).
+	NoIPv6NAT bool
 }
 
 // Network returns the node's network of that ID, nil if it has none.
@@ -96,6 +100,9 @@ func (n *Node) hostOnly(a netip.Addr) bool {
 	if a.IsLoopback() || a.IsLinkLocalUnicast() {
 		return true
 	}
+	if n == nil {
+		return false
+	}
 	return slices.ContainsFunc(n.Networks, func(w Network) bool {
 		return w.Local && slices.Contains(w.Gateways, a)
 	})
@@ -122,6 +129,17 @@ type Port struct {
 	Number    uint16
 	Protocol  string
 	Published []netip.AddrPort
+	// Mesh are those of them that swarm's routing mesh leads from. It has rules of
+	// its own in the packet filter, and no docker-proxy.
+	Mesh []netip.AddrPort
+}
+
+// Add adds where the port is published.
+func (p *Port) Add(at netip.AddrPort, mesh bool) {
+	p.Published = append(p.Published, at)
+	if mesh {
+		p.Mesh = append(p.Mesh, at)
+	}
 }
 
 // Kinds of address that an instance, or a configuration, can be limited to.

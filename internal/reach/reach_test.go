@@ -110,7 +110,8 @@ func TestEvaluate(t *testing.T) {
 	t.Parallel()
 	n1 := host("n1", "192.0.2.2")
 	n2 := host("n2", "192.0.2.3")
-	filtered := host("n1", "192.0.2.2", func(n *Node) { n.Unproxied = true })
+	filtered := host("n1", "192.0.2.2", func(n *Node) { n.Unproxied, n.NoIPv6NAT = true, true })
+	engine27 := host("n1", "192.0.2.2", func(n *Node) { n.Unproxied = true })
 	const stranger = "from 198.51.100.7"
 	published := []Port{port(80, "192.0.2.2:8080", "[fd00::2]:8080")}
 	for _, tc := range []struct {
@@ -156,6 +157,15 @@ func TestEvaluate(t *testing.T) {
 			Options{}, "",
 		},
 		{
+			"loopback is no other host's", "self", n2,
+			Instance{Node: n1, Attachments: []Attachment{on("n1-bridge", "172.17.0.2")}, Ports: []Port{port(80, "127.0.0.1:8080")}},
+			Options{}, "",
+		},
+		{
+			"loopback is nobody's where no node is known", "self", n1,
+			Instance{Limit: HostOnly, Ports: []Port{port(80, "127.0.0.1:8080")}}, Options{}, "",
+		},
+		{
 			"an address of the few does not outvote the node's", stranger, n1,
 			Instance{Node: n1, Attachments: []Attachment{on("n1-bridge", "172.17.0.2")}, Ports: []Port{port(80, "192.0.2.2:8080"), port(81, "100.64.0.7:9000"), port(82, "100.64.0.7:9002")}},
 			Options{}, "192.0.2.2 8080; 100.64.0.7 9000,9002",
@@ -176,6 +186,8 @@ func TestEvaluate(t *testing.T) {
 		{"no proxy, the host", "self", filtered, Instance{Node: filtered, Attachments: []Attachment{on("n1-bridge", "172.17.0.2")}, Ports: []Port{port(80, "192.0.2.2:8080")}}, Options{}, "192.0.2.2 8080"},
 		{"no proxy, another host", "in n2-blue", n2, Instance{Node: filtered, Attachments: []Attachment{on("n1-bridge", "172.17.0.2")}, Ports: []Port{port(80, "192.0.2.2:8080")}}, Options{}, "192.0.2.2 8080"},
 		{"no proxy, by IPv6", stranger, filtered, Instance{Node: filtered, Attachments: []Attachment{on("n1-bridge", "172.17.0.2")}, Ports: published}, Options{}, "192.0.2.2 8080"},
+		{"no proxy, by IPv6, which the packet filter leads", stranger, engine27, Instance{Node: engine27, Attachments: []Attachment{on("n1-bridge", "172.17.0.2")}, Ports: published}, Options{}, "192.0.2.2|fd00::2 8080"},
+		{"no proxy, IPv6 loopback", "self", engine27, Instance{Node: engine27, Attachments: []Attachment{on("n1-lan", "192.0.2.77")}, Ports: []Port{port(80, "127.0.0.1:8080", "[::1]:8080")}}, Options{}, "127.0.0.1 8080"},
 		{"no proxy, host network, by IPv6", stranger, filtered, Instance{Node: filtered, Ports: []Port{port(80, "192.0.2.2:80", "[fd00::2]:80")}}, Options{}, "192.0.2.2|fd00::2 80"},
 		{"no proxy, host network", "in n1-blue", filtered, Instance{Node: filtered, Ports: []Port{port(80, "192.0.2.2:80")}}, Options{}, "192.0.2.2 80"},
 		{"udp between networks of a host", "in n1-blue", n1, Instance{Node: n1, Attachments: []Attachment{on("n1-bridge", "172.17.0.2")}, Ports: []Port{udp(port(53, "192.0.2.2:53"))}}, Options{}, ""},
@@ -188,6 +200,8 @@ func TestEvaluate(t *testing.T) {
 		{"internal client, routable", "in n1-inner", n1, Instance{Node: n1, Attachments: []Attachment{on("n1-bridge", "172.17.0.2")}, Ports: []Port{port(80)}}, Options{Routable: []string{"bridge"}}, ""},
 		{"internal and another network", "in n1-inner n1-blue", n1, Instance{Node: n1, Attachments: []Attachment{on("n1-bridge", "172.17.0.2")}, Ports: []Port{port(80, "192.0.2.2:8080")}}, Options{}, "192.0.2.2 8080"},
 
+		{"internal and an overlay, which has no way out then", "in n1-inner over", n1, Instance{Node: n2, Attachments: []Attachment{on("n2-bridge", "172.17.0.2")}, Ports: []Port{port(80, "192.0.2.3:8080")}}, Options{}, ""},
+		{"an overlay", "in over", n1, Instance{Node: n2, Attachments: []Attachment{on("n2-bridge", "172.17.0.2")}, Ports: []Port{port(80, "192.0.2.3:8080")}}, Options{}, "192.0.2.3 8080"},
 		{"no IPv6 on the client's network", "in n1-inner n1-bridge", n1, Instance{Node: n1, Attachments: []Attachment{on("n1-blue", "172.18.0.2")}, Ports: published}, Options{}, "192.0.2.2 8080"},
 		{"IPv6 on one of them", "in n1-blue n1-bridge", n1, Instance{Node: n1, Attachments: []Attachment{on("n1-inner", "172.19.0.2")}, Ports: published}, Options{}, "192.0.2.2|fd00::2 8080"},
 		{"published by the other family alone", "in n1-bridge", n1, Instance{Node: n1, Attachments: []Attachment{on("n1-blue", "172.18.0.2")}, Ports: []Port{port(80, "[fd00::2]:8080")}}, Options{}, ""},
@@ -196,6 +210,12 @@ func TestEvaluate(t *testing.T) {
 		{"macvlan, its host", "self", n1, Instance{Node: n1, Attachments: []Attachment{on("n1-lan", "192.0.2.77")}, Ports: []Port{port(80)}}, Options{}, ""},
 		{"macvlan, the LAN", "from 192.0.2.50", n1, Instance{Node: n1, Attachments: []Attachment{on("n1-lan", "192.0.2.77")}, Ports: []Port{port(80)}}, Options{}, "192.0.2.77 80"},
 		{"macvlan, another host", "self", n2, Instance{Node: n1, Attachments: []Attachment{on("n1-lan", "192.0.2.77")}, Ports: []Port{port(80)}}, Options{}, "192.0.2.77 80"},
+		{"from a macvlan, its own host", "in n1-lan", n1, Instance{Node: n1, Attachments: []Attachment{on("n1-blue", "172.18.0.2")}, Ports: []Port{port(80, "192.0.2.2:8080"), port(81, "100.64.0.7:9000"), port(82, "172.17.0.1:9001")}}, Options{}, ""},
+		{"from a macvlan, its own host's network", "in n1-lan", n1, Instance{Node: n1, Ports: []Port{port(80, "192.0.2.2:80")}}, Options{}, ""},
+		{"from a macvlan and a bridge, its own host", "in n1-lan n1-bridge", n1, Instance{Node: n1, Attachments: []Attachment{on("n1-blue", "172.18.0.2")}, Ports: []Port{port(80, "192.0.2.2:8080"), port(82, "172.17.0.1:9001")}}, Options{}, "172.17.0.1 9001"},
+		{"from a macvlan, another host", "in n1-lan", n1, Instance{Node: n2, Attachments: []Attachment{on("n2-blue", "172.18.0.2")}, Ports: []Port{port(80, "192.0.2.3:8080")}}, Options{}, "192.0.2.3 8080"},
+		{"from a macvlan, one on it", "in n1-lan", n1, Instance{Node: n1, Attachments: []Attachment{on("n1-lan", "192.0.2.77")}, Ports: []Port{port(80)}}, Options{}, "192.0.2.77 80"},
+		{"from a macvlan, another host's", "in n1-lan", n1, Instance{Node: n2, Attachments: []Attachment{on("n2-lan", "192.0.2.77")}, Ports: []Port{port(80)}}, Options{}, "192.0.2.77 80"},
 		{"macvlan, stranger", stranger, n1, Instance{Node: n1, Attachments: []Attachment{on("n1-lan", "192.0.2.77")}, Ports: []Port{port(80)}}, Options{}, ""},
 		{"bridge, its host", "self", n1, Instance{Node: n1, Attachments: []Attachment{on("n1-blue", "172.18.0.2")}, Ports: []Port{port(80)}}, Options{}, "172.18.0.2 80"},
 		{"bridge, another host", "self", n2, Instance{Node: n1, Attachments: []Attachment{on("n1-blue", "172.18.0.2")}, Ports: []Port{port(80)}}, Options{}, ""},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"reflect"
 	"strings"
 	"unicode"
@@ -307,6 +308,11 @@ func (p *Port) check() error {
 		}
 		if err := CheckAddr("binding", b.IP); err != nil {
 			return fmt.Errorf("port %d: %w", p.Container, err)
+		}
+	}
+	for _, b := range p.Loopback {
+		if b.Port == 0 || !b.IP.IsLoopback() || b.IP.Is4In6() || b.IP.Zone() != "" {
+			return fmt.Errorf("port %d: loopback %s: is no loopback address with a port", p.Container, netip.AddrPortFrom(b.IP, b.Port))
 		}
 	}
 	return nil

@@ -144,6 +144,7 @@ func TestDecodeInstanceRefuses(t *testing.T) {
 		{"ports", port(`{"ip":"10.0.2.10","port":70000}`), "70000"},
 		{"ports", port(`{"ip":"10.0.2.10","port":-1}`), "-1"},
 		{"ports", port(`{"ip":"127.0.0.53","port":53}`), "loopback"},
+		{"ports", `[{"protocol":"tcp","container":53,"loopback":[{"ip":"10.0.2.10","port":53}]}]`, "no loopback address"},
 		{"ports", port(`{"ip":"0.0.0.0","port":53}`), "unspecified"},
 		{"ports", port(`{"ip":"::","port":53}`), "unspecified"},
 		{"ports", port(`{"ip":"224.0.0.1","port":53}`), "multicast"},

@@ -142,12 +142,17 @@ type Port struct {
 	Protocol  string    `json:"protocol"`
 	Container uint16    `json:"container"`
 	Bindings  []Binding `json:"bindings"`
+	// Loopback are where it is published for the node itself alone.
+	Loopback []Binding `json:"loopback,omitempty"`
 }
 
 // Binding is an address of the node where a port is published.
 type Binding struct {
 	IP   netip.Addr `json:"ip"`
 	Port uint16     `json:"port"`
+	// Mesh says that it is swarm's routing mesh that leads from there, to any
+	// instance of the service.
+	Mesh bool `json:"mesh,omitempty"`
 }
 
 // Network is a container's place on a Docker network. The first of an
@@ -183,7 +188,10 @@ type Node struct {
 	// Unproxied says that the engine leads connections to published ports by the
 	// packet filter alone, which drops those from another of its networks
 	// (userland-proxy: false, before Engine 28).
-	Unproxied bool      `json:"unproxied,omitempty"`
+	Unproxied bool `json:"unproxied,omitempty"`
+	// NoIPv6NAT says that such an engine's packet filter leads nobody to what is
+	// published over IPv6 (before Engine 27).
+	NoIPv6NAT bool      `json:"no_ipv6_nat,omitempty"`
 	Version   string    `json:"version"`
 	Started   time.Time `json:"started"`
 	// Draining is how older versions say that the node is [Drained].

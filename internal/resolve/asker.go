@@ -112,6 +112,9 @@ func (r Rack) Of(i *index.Instance) Asker {
 	switch {
 	case i.Node() == registry.NodeAPI:
 		return r.At(from)
+	case i.Node() != r.Node && r.Snapshot.Asker(from).Instance() == i:
+		// By its address every server of the rack knows it.
+		return r.At(from)
 	case i.Node() != r.Node:
 		return Asker{asker: index.Stranger(), Address: from, words: inWords(i) + ", a stranger to " + r.Node}
 	case len(i.Networks()) == 0 && len(i.AsksFrom()) == 0:

@@ -1,18 +1,15 @@
 package hosts
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 
 	"github.com/miekg/dns"
@@ -90,7 +87,7 @@ func TestHostFacts(t *testing.T) {
 	alpha.netns.ip(t, "address", "add", "192.0.2.50/24", "dev", "eth0")
 	alpha.netns.ip(t, "route", "add", "default", "via", "192.0.2.1", "dev", "eth0")
 	found(joined, "192.0.2.77:8080")
-	if n := strings.Count(agent.String(), "address has changed"); n != 1 {
+	if n := strings.Count(agent.Log(), "address has changed"); n != 1 {
 		t.Errorf("%d lines tell of the new address", n)
 	}
 
@@ -110,7 +107,7 @@ func TestHostFacts(t *testing.T) {
 		})
 	}
 	found(joined, "192.0.2.77:8080")
-	if n := strings.Count(server.String(), "DNS servers have changed"); n != 1 {
+	if n := strings.Count(server.Log(), "DNS servers have changed"); n != 1 {
 		t.Errorf("%d lines tell of the new DNS servers", n)
 	}
 	t.Run("Elsewhere", func(t *testing.T) { testElsewhere(t, program, alpha, stranger) })
@@ -205,70 +202,11 @@ func TestLateBind(t *testing.T) {
 	}
 }
 
-// build builds the program under test, into the lab's directory: by that the
-// janitor knows what is left of it.
-func (l *Lab) build(t *testing.T) string {
-	t.Helper()
-	file := filepath.Join(l.dir, "rackdns")
-	if out, err := exec.Command("go", "build", "-o", file, "github.com/rackdns/rackdns/cmd/rackdns").CombinedOutput(); err != nil {
-		t.Fatalf("build rackdns: %v\n%s", err, out)
-	}
-	return file
-}
-
-// running is a program on a machine, and what it has said.
-type running struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-	cmd  *exec.Cmd
-}
-
-// Write takes in what the program says.
-func (r *running) Write(p []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.text.Write(p)
-}
-
-func (r *running) String() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.text.String()
-}
-
-func (r *running) says(what string) error {
-	if !strings.Contains(r.String(), what) {
-		return fmt.Errorf("nothing of %q", what)
-	}
-	return nil
-}
-
 // rackdns runs the program under test on a machine, with a resolv.conf of its
 // own, until the test ends.
-func (c *Client) rackdns(t *testing.T, program, resolvConf string, args ...string) *running {
+func (c *Client) rackdns(t *testing.T, program, resolvConf string, args ...string) *Process {
 	t.Helper()
-	r := &running{}
-	r.cmd = c.Command("unshare", append([]string{"-m", "sh", "-c", `mount --bind "$0" /etc/resolv.conf && exec "$@"`, resolvConf, program}, args...)...)
-	r.cmd.Stdout, r.cmd.Stderr = r, r
-	// What sh leaves is none of the developer's settings.
-	for _, kv := range os.Environ() {
-		if !strings.HasPrefix(kv, "RACKDNS_") && !strings.HasPrefix(kv, "DOCKER_") {
-			r.cmd.Env = append(r.cmd.Env, kv)
-		}
-	}
-	if err := r.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = r.cmd.Process.Signal(syscall.SIGTERM)
-		if err := r.cmd.Wait(); err != nil {
-			t.Errorf("%v: %v", args, err)
-		}
-		if t.Failed() {
-			t.Logf("%v:\n%s", args, r)
-		}
-	})
-	return r
+	return c.Start(t, "unshare", append([]string{"-m", "sh", "-c", `mount --bind "$0" /etc/resolv.conf && exec "$@"`, resolvConf, program}, args...)...)
 }
 
 func write(t *testing.T, file, text string) {

@@ -67,10 +67,11 @@ func TestHosts(t *testing.T) {
 	t.Run("Forwarder", s.testForwarder)
 	t.Run("Restart", s.testRestart)
 	t.Run("Draw", s.testDraw)
-	t.Run("Told", s.testTold)
 	rack := s.Rack(t)
 	rack.Settle(t)
+	t.Run("Told", func(t *testing.T) { s.testTold(t, rack) })
 	t.Run("Rows", func(t *testing.T) { s.testRows(t, rack) })
+	t.Run("Mesh", func(t *testing.T) { s.testMesh(t, rack) })
 	t.Run("Storm", func(t *testing.T) { s.testStorm(t, rack) })
 }
 

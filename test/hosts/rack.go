@@ -11,16 +11,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/miekg/dns"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 
-	"github.com/rackdns/rackdns/internal/dockerclient/dockertest"
 	"github.com/rackdns/rackdns/internal/registry"
 	"github.com/rackdns/rackdns/internal/registry/etcdtest"
 )
@@ -46,12 +42,7 @@ type Rack struct {
 // Rack starts one, which ends with the test.
 func (l *Lab) Rack(t *testing.T) *Rack {
 	t.Helper()
-	r := &Rack{lab: l, name: "lab", Zone: "lab.convox.", program: filepath.Join(l.dir, "rackdns"), Agents: map[*Host]*Process{}}
-	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", r.program, "github.com/rackdns/rackdns/cmd/rackdns")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build rackdns: %v\n%s", err, out)
-	}
+	r := &Rack{lab: l, name: "lab", Zone: "lab.convox.", program: l.build(t), Agents: map[*Host]*Process{}}
 	socket := url.URL{Scheme: "unix", Path: filepath.Join(l.dir, "etcd.sock")}
 	cluster := etcdtest.Start(t, 1, func(c *embed.Config) { c.ListenClientUrls = []url.URL{socket} })
 	r.etcd, r.client = socket.String(), cluster.Client()
@@ -60,7 +51,7 @@ func (l *Lab) Rack(t *testing.T) *Rack {
 		t.Fatal(err)
 	}
 	for _, h := range l.hosts {
-		r.Agents[h] = r.start(t, &h.Client, "agent", "--rack", r.name, "--node", h.Name, "--etcd", r.etcd, "--docker", h.Engine.Host())
+		r.Agents[h] = h.Start(t, r.program, "agent", "--rack", r.name, "--node", h.Name, "--etcd", r.etcd, "--docker", h.Engine.Host())
 		r.Serve(t, h, &h.Client)
 	}
 	return r
@@ -76,72 +67,13 @@ func (r *Rack) Serve(t *testing.T, h *Host, at *Client) *Process {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := r.start(t, at, "dns", "-conf", file)
+	p := at.Start(t, r.program, "dns", "-conf", file)
 	server := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), rackPort)
 	soon(t, "a DNS server at "+at.Name, func() error {
 		_, err := at.Resolve("udp", server, r.Zone, dns.TypeSOA)
 		return err
 	})
 	return p
-}
-
-// Process is a program of the rack's.
-type Process struct {
-	*os.Process
-	mu  sync.Mutex
-	log bytes.Buffer
-}
-
-// Write takes what the program says.
-func (p *Process) Write(b []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.log.Write(b)
-}
-
-// Log is what the program has said.
-func (p *Process) Log() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.log.String()
-}
-
-// start starts a program at a client, until the test ends.
-func (r *Rack) start(t *testing.T, at *Client, args ...string) *Process {
-	t.Helper()
-	p := new(Process)
-	// The janitor knows it by the program's directory.
-	cmd := at.netns.command(r.program, args...)
-	cmd.Stdout, cmd.Stderr = p, p
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	p.Process = cmd.Process
-	t.Cleanup(func() {
-		_ = p.Signal(syscall.SIGCONT)
-		_ = p.Signal(syscall.SIGTERM)
-		force := time.AfterFunc(dockertest.CallLimit, func() { _ = p.Kill() })
-		defer force.Stop()
-		_ = cmd.Wait() // how it ends is no matter of these tests
-		if t.Failed() {
-			t.Logf("rackdns %s at %s:\n%s", args[0], at.Name, p.Log())
-		}
-	})
-	return p
-}
-
-// soon waits for what takes a moment.
-func soon(t *testing.T, what string, check func() error) {
-	t.Helper()
-	for deadline := time.Now().Add(dockertest.CallLimit); ; time.Sleep(20 * time.Millisecond) {
-		err := check()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: %v", what, err)
-		}
-	}
 }
 
 // Settle waits until every host's DNS server knows all networks and containers
@@ -198,7 +130,7 @@ func (r *Rack) registered(t *testing.T, h *Host) error {
 	}
 	for _, c := range h.containers {
 		// Nobody reaches one that is on no network, nor can it ask.
-		if !c.Inspect.HostConfig.NetworkMode.IsNone() && !slices.Contains(keys, r.layout.Instance(h.Name, c.ID)) {
+		if !c.owner().Inspect.HostConfig.NetworkMode.IsNone() && !slices.Contains(keys, r.layout.Instance(h.Name, c.ID)) {
 			return fmt.Errorf("no container %s", c.Name)
 		}
 		for name, e := range c.Inspect.NetworkSettings.Networks {

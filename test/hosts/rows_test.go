@@ -118,7 +118,9 @@ func (s *site) testRows(t *testing.T, rack *Rack) {
 		}},
 		Spec{Name: "no_label_", Networks: []string{"app"}},
 		Spec{Name: "bare", Networks: []string{"host"}},
+		Spec{Name: "only", Networks: []string{"app"}, TCP: []uint16{80}, Publish: []string{"127.0.0.1:9003:80", "[::1]:9003:80"}},
 	)
+	s.beta.Run(t, Spec{Name: "only", Networks: []string{"app"}, TCP: []uint16{80}, Publish: []string{"127.0.0.1:9003:80", "[::1]:9003:80"}})
 	rack.Settle(t)
 	var two []string
 	for _, at := range made[1].Published("tcp", 80) {
@@ -133,6 +135,7 @@ func (s *site) testRows(t *testing.T, rack *Rack) {
 	}
 	web, both := []string{"172.20.0.9:80"}, []string{"192.0.2.2:8080", "[fd00:2::2]:8080"}
 	meshed := []string{netip.AddrPortFrom(s.client(t, "beta/meshed").Container.Address(t, "mesh"), 80).String()}
+	only := []string{netip.AddrPortFrom(s.client(t, "alpha/only").Container.Address(t, "app"), 80).String()}
 	few := []string{netip.AddrPortFrom(s.client(t, "alpha/few").Container.Address(t, "app"), 80).String()}
 	s.checkTold(t, rack, []row{
 		{"a container on the network", []string{"alpha/peer", "alpha/web", "alpha/joiner"}, "alpha/web 80/tcp", web, false},
@@ -144,6 +147,10 @@ func (s *site) testRows(t *testing.T, rack *Rack) {
 		{"no overlay from another network", []string{"alpha/peer", "alpha"}, "beta/meshed 80/tcp", []string{"192.0.2.3:8070"}, false},
 		{"an address that means something in this host only", []string{"alpha/apart", "alpha/plain"}, "alpha/web 81/tcp", []string{"172.17.0.1:9001"}, false},
 		{"and nothing to others", []string{"stranger", "outsider", "beta", "beta/apart"}, "alpha/web 81/tcp", nil, false},
+		{"loopback, to the host and to who has its network", []string{"alpha", "alpha/inhost"}, "alpha/only 80/tcp", []string{"127.0.0.1:9003", "[::1]:9003"}, false},
+		{"loopback, without docker-proxy", []string{"beta", "beta/inhost"}, "beta/only 80/tcp", []string{"127.0.0.1:9003"}, false},
+		{"loopback, to nobody else", []string{"alpha/apart", "alpha/plain", "alpha/mate", "stranger", "beta", "beta/peer"}, "alpha/only 80/tcp", nil, false},
+		{"loopback, from its network", []string{"alpha/peer"}, "alpha/only 80/tcp", only, false},
 		{"the node's address", []string{"stranger", "outsider", "beta"}, "alpha/web 80/tcp", both, false},
 		{"the node's address, without IPv6", []string{"beta/apart", "alpha/apart"}, "alpha/web 80/tcp", both[:1], false},
 		{"an address of the few is that port's alone", []string{"stranger", "alpha/apart"}, "alpha/few 81/tcp", []string{"100.64.0.7:9010"}, false},
@@ -173,6 +180,8 @@ func (s *site) testExplain(t *testing.T, rack *Rack) {
 		{"alpha/web", "port 80/tcp [fd00:2::2]:8080 from anywhere"},
 		{"alpha/web", "port 81/tcp 172.17.0.1:9001 from this host and its containers"},
 		{"beta/web", "port 81/tcp 172.17.0.1:9001 from this host"},
+		{"alpha/only", "port 80/tcp 127.0.0.1:9003 from this host"},
+		{"alpha/only", "port 80/tcp [::1]:9003 from this host"},
 		{"alpha/few", "port 81/tcp 100.64.0.7:9010 from anywhere"},
 		{"alpha/untold", "it asks as a container of app default"},
 		{"alpha/bare", "no port A and AAAA only, no SRV: EXPOSE one, or label it rackdns.port.<n>"},
@@ -292,11 +301,24 @@ func (s *site) testToldMACVLAN(t *testing.T, rack *Rack) {
 		Subnets: []Subnet{{Prefix: "192.0.2.0/24", Gateway: "192.0.2.1", Range: "192.0.2.64/28"}},
 	})
 	s.alpha.Run(t, Spec{Name: "onlan", Networks: []string{"toldlan"}, IP: "192.0.2.65", TCP: []uint16{80}, Publish: []string{"8051:80"}})
+	s.alpha.Run(t, Spec{Name: "onlan2", Networks: []string{"toldlan"}, IP: "192.0.2.66", TCP: []uint16{80}})
 	rack.Settle(t)
 	at := []string{"192.0.2.65:80"}
 	s.checkTold(t, rack, []row{
 		{"the LAN", []string{"stranger", "beta"}, "alpha/onlan 80/tcp", at, false},
 		{"not its own host", []string{"alpha", "alpha/inhost", "alpha/peer"}, "alpha/onlan 80/tcp", nil, false},
+		// It asks another host, which knows it by its address.
+		{"to it, not its own host", []string{"alpha/onlan"}, "alpha/web 80/tcp", nil, false},
+		{"to it, nothing of its own host's network", []string{"alpha/onlan"}, "alpha/inhost 3000/tcp", nil, false},
+		{"to it, another host", []string{"alpha/onlan"}, "beta/web 80/tcp", []string{"192.0.2.3:8080"}, false},
+		{"to it, one beside it", []string{"alpha/onlan"}, "alpha/onlan2 80/tcp", []string{"192.0.2.66:80"}, false},
+	})
+	t.Run("its own app", func(t *testing.T) {
+		c := s.client(t, "alpha/onlan")
+		server, _ := s.asks(c)
+		if rrs, err := c.Resolve("udp", server, "onlan2.", dns.TypeA); err != nil || len(rrs) != 1 {
+			t.Errorf("a bare name: %v, %v", rrs, err)
+		}
 	})
 }
 

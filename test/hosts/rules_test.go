@@ -148,7 +148,7 @@ func isHost(c *Client) bool {
 
 // isolated is true for who is in none.
 func isolated(c *Client) bool {
-	return c.Container != nil && c.Container.Inspect.HostConfig.NetworkMode.IsNone()
+	return c.Container != nil && c.Container.owner().Inspect.HostConfig.NetworkMode.IsNone()
 }
 
 // networksOf are the names of those that a client is on.

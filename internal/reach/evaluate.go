@@ -203,7 +203,8 @@ func (e *evaluation) published(p *Port, four bool) Endpoint {
 func (e *evaluation) rank(p *Port, at netip.AddrPort) (int, Rule) {
 	a := at.Addr()
 	c, node := e.client, e.instance.Node
-	if c.confined() && (!c.on(node) || len(e.instance.Attachments) > 0) {
+	mesh := slices.Contains(p.Mesh, at)
+	if c.confined() && (!c.on(node) || len(e.instance.Attachments) > 0 || mesh) {
 		// What has the network of its own node is reached all the same.
 		return -1, Confined
 	}
@@ -219,7 +220,7 @@ func (e *evaluation) rank(p *Port, at netip.AddrPort) (int, Rule) {
 	if c.on(node) && c.contained() && c.parted(a) {
 		return -1, Parted
 	}
-	if c.on(node) && c.contained() && len(e.instance.Attachments) > 0 && !slices.Contains(p.Mesh, at) {
+	if c.on(node) && c.contained() && len(e.instance.Attachments) > 0 && !mesh {
 		// Another network of the same node: what Docker puts between decides.
 		switch {
 		case node.Unproxied:

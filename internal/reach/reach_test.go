@@ -82,6 +82,12 @@ func port(number uint16, at ...string) Port {
 	return p
 }
 
+func meshed(number uint16, at string) Port {
+	p := Port{Number: number, Protocol: TCP}
+	p.Add(netip.MustParseAddrPort(at), true)
+	return p
+}
+
 func udp(p Port) Port {
 	p.Protocol = UDP
 	return p
@@ -202,6 +208,8 @@ func TestEvaluate(t *testing.T) {
 
 		{"internal and an overlay, which has no way out then", "in n1-inner over", n1, Instance{Node: n2, Attachments: []Attachment{on("n2-bridge", "172.17.0.2")}, Ports: []Port{port(80, "192.0.2.3:8080")}}, Options{}, ""},
 		{"an overlay", "in over", n1, Instance{Node: n2, Attachments: []Attachment{on("n2-bridge", "172.17.0.2")}, Ports: []Port{port(80, "192.0.2.3:8080")}}, Options{}, "192.0.2.3 8080"},
+		{"the mesh, another network without a proxy", "in n1-blue", filtered, Instance{Node: filtered, Attachments: []Attachment{on("over", "10.99.0.2")}, Ports: []Port{meshed(80, "192.0.2.2:8085")}}, Options{}, "192.0.2.2 8085"},
+		{"the mesh, from an internal network", "in n1-inner", n1, Instance{Node: n1, Ports: []Port{meshed(80, "192.0.2.2:8085")}}, Options{}, ""},
 		{"no IPv6 on the client's network", "in n1-inner n1-bridge", n1, Instance{Node: n1, Attachments: []Attachment{on("n1-blue", "172.18.0.2")}, Ports: published}, Options{}, "192.0.2.2 8080"},
 		{"IPv6 on one of them", "in n1-blue n1-bridge", n1, Instance{Node: n1, Attachments: []Attachment{on("n1-inner", "172.19.0.2")}, Ports: published}, Options{}, "192.0.2.2|fd00::2 8080"},
 		{"published by the other family alone", "in n1-bridge", n1, Instance{Node: n1, Attachments: []Attachment{on("n1-blue", "172.18.0.2")}, Ports: []Port{port(80, "[fd00::2]:8080")}}, Options{}, ""},

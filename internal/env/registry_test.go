@@ -171,7 +171,7 @@ func TestFromRegistryErrors(t *testing.T) {
 		app, service string
 		want         string
 	}{
-		{"unknown app", rack(), "shoop", "web", `app "shoop": there is none in the rack; there are auth and shop`},
+		{"unknown app", rack(), "shoop", "web", `app "shoop": there is none in the rack; there are auth and shop; did you mean shop?`},
 		{"no app", nil, "shop", "web", `app "shop": there is none in the rack, nor any other`},
 		{"unknown service", rack(), "shop", "www", `service "www": there is none in app shop; there are idle, web and worker`},
 		{"a resource of the app and one of the rack", twice, "shop", "worker", `service worker: its app and the rack each have a resource db for it`},

@@ -38,6 +38,13 @@ type seenApp struct {
 	services int
 }
 
+// Seen reports whether a container of a service was there within the last hour,
+// also one that has stopped.
+func (s *Snapshot) Seen(app, service string) bool {
+	_, ok := s.seen.get(service + "." + app)
+	return ok
+}
+
 // see takes note of a service that was seen, or isn't known any more.
 func (b *builder) see(e *seenEntry, in bool) {
 	if in {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rackdns/rackdns/internal/near"
 	"github.com/rackdns/rackdns/internal/registry"
 )
 
@@ -21,30 +22,7 @@ type UnknownError struct {
 
 // Error returns one line.
 func (e *UnknownError) Error() string {
-	const most = 5
-	known := e.Known
-	switch n := len(known); {
-	case n == 0:
-		return fmt.Sprintf("%s %s: there is none in %s, nor any other", e.What, registry.Quote(e.Name), e.Of)
-	case n > most:
-		known = append(slices.Clone(known[:most]), fmt.Sprintf("%d more", n-most))
-	}
-	return fmt.Sprintf("%s %s: there is none in %s; there %s %s", e.What, registry.Quote(e.Name), e.Of, isOrAre(known), inWords(known))
-}
-
-func isOrAre(all []string) string {
-	if len(all) == 1 {
-		return "is"
-	}
-	return "are"
-}
-
-func inWords(all []string) string {
-	last := len(all) - 1
-	if last == 0 {
-		return all[0]
-	}
-	return strings.Join(all[:last], ", ") + " and " + all[last]
+	return fmt.Sprintf("%s %s: there is none in %s%s", e.What, registry.Quote(e.Name), e.Of, near.Instead(e.Name, e.Known))
 }
 
 // AppNamed is [Snapshot.App] with an error, an [UnknownError], in place of nil.

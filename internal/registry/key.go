@@ -71,6 +71,9 @@ func NewLayout(prefix, rack string) (Layout, error) {
 // Rack returns the rack's name.
 func (l Layout) Rack() string { return l.rack }
 
+// racks is the prefix of all racks.
+func (l Layout) racks() string { return l.prefix + "/v1/" }
+
 // Base is the prefix of all keys of the rack. It ends in a slash, so that the
 // rack "acme" never sees the keys of "acme2".
 func (l Layout) Base() string { return l.base }

@@ -93,6 +93,9 @@ func inWords(i *index.Instance) string {
 	case i.Hidden():
 		return fmt.Sprintf("container %s of app %s on %s, which is told to nobody", i.ID(), i.App(), i.Node())
 	}
+	if i.Node() == registry.NodeAPI {
+		return fmt.Sprintf("host %s, registered by hand as %s.%s", i.ID(), i.Service(), i.App())
+	}
 	return fmt.Sprintf("instance %s of %s.%s on %s", i.ID(), i.Service(), i.App(), i.Node())
 }
 

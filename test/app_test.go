@@ -66,6 +66,27 @@ func newApp(t *testing.T, r *rack) *app {
 	return a
 }
 
+// newRedisApp is newApp in a rack of its own, for an app with a Redis: it returns the
+// images of that and of our own program, too.
+func newRedisApp(t *testing.T) (a *app, redis, ours string) {
+	t.Helper()
+	needTool(t, "redis-server")
+	redis, ours = imageOf(t, redisImage), imageOf(t, testImage)
+	a = newApp(t, startRack(t, newBridge(t)))
+	a.shipped = true
+	return a, redis, ours
+}
+
+// imageOf returns an image that is made when it is first needed.
+func imageOf(t *testing.T, made func() (string, error)) string {
+	t.Helper()
+	ref, err := made()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ref
+}
+
 // upRacks are the racks in which apps were brought up.
 var upRacks racks
 

@@ -93,10 +93,7 @@ func (a *app) images() []string {
 // What the manifest has fewer of is stopped, and nothing else.
 func TestUpScales(t *testing.T) {
 	t.Parallel()
-	ours, err := testImage()
-	if err != nil {
-		t.Fatal(err)
-	}
+	ours := imageOf(t, testImage)
 	r := startRack(t, newBridge(t))
 	a := newApp(t, r)
 	const services = "services:\n  web: {image: %[1]s, port: 3000, scale: %[2]d}\n"
@@ -143,18 +140,8 @@ func TestUpScales(t *testing.T) {
 // the new one can't fill it.
 func TestUpReplacesResource(t *testing.T) {
 	t.Parallel()
-	needTool(t, "redis-server")
-	redis, err := redisImage()
-	if err != nil {
-		t.Fatal(err)
-	}
-	ours, err := testImage()
-	if err != nil {
-		t.Fatal(err)
-	}
+	a, redis, ours := newRedisApp(t)
 	const app = "resources: {cache: {type: redis, options: {image: \"%s\"}}}\nservices: {web: {image: %s, port: 3000, resources: [cache]}}\n"
-	a := newApp(t, startRack(t, newBridge(t)))
-	a.shipped = true
 	a.write("convox.yml", fmt.Sprintf(app, redis, ours))
 	a.run("up")
 	ids := a.ids()
@@ -162,7 +149,7 @@ func TestUpReplacesResource(t *testing.T) {
 
 	a.write("convox.yml", fmt.Sprintf(app, ours, ours))
 	out, errOut, code := completed(t, a.command("up", "--timeout", "3s"))
-	if code != 1 || !strings.Contains(errOut, "rackdns: resource cache: container "+a.name+"-redis-cache-") {
+	if code != 1 || !strings.Contains(errOut, "rackdns: resource cache: instance 1 ") {
 		t.Errorf("something else than redis: exit code %d\n%s%s", code, out, errOut)
 	}
 	if diff := cmp.Diff(ids, a.ids()); diff != "" {
@@ -207,10 +194,7 @@ func TestUpInterruptedWhileItStops(t *testing.T) {
 		}
 	}
 	const app = "resources: {cache: {type: redis, options: {image: \"%s\"}}}\nservices: {web: {image: %s, port: 3000}}\n"
-	ours, err := testImage()
-	if err != nil {
-		t.Fatal(err)
-	}
+	ours := imageOf(t, testImage)
 	a := newApp(t, startRack(t, newBridge(t)))
 	a.shipped = true
 	a.write("convox.yml", fmt.Sprintf(app, images[0], ours))

@@ -81,18 +81,8 @@ func (a *app) registered(c *instance) {
 // is not the app's: not told of, not counted, and not touched.
 func TestUpLeavesCopiesAlone(t *testing.T) {
 	t.Parallel()
-	needTool(t, "redis-server")
-	redis, err := redisImage()
-	if err != nil {
-		t.Fatal(err)
-	}
-	ours, err := testImage()
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := startRack(t, newBridge(t))
-	a := newApp(t, r)
-	a.shipped = true
+	a, redis, ours := newRedisApp(t)
+	r := a.rack
 	const manifest = "resources: {cache: {type: redis, options: {image: \"%s\"}}}\nservices: {web: {image: %s, port: 3000, environment: [COLOUR=%s]}}\n"
 	a.write("convox.yml", fmt.Sprintf(manifest, redis, ours, "red"))
 	a.run("up")
@@ -213,17 +203,7 @@ func (a *app) from(dir, verb string, args ...string) *exec.Cmd {
 // Two directories of one name are two apps, and neither touches the other's.
 func TestUpDirectories(t *testing.T) {
 	t.Parallel()
-	needTool(t, "redis-server")
-	redis, err := redisImage()
-	if err != nil {
-		t.Fatal(err)
-	}
-	ours, err := testImage()
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := newApp(t, startRack(t, newBridge(t)))
-	a.shipped = true
+	a, redis, ours := newRedisApp(t)
 	manifest := fmt.Sprintf("resources: {cache: {type: redis, options: {image: %q}}}\nservices: {web: {image: %s, port: 3000, resources: [cache]}}\n", redis, ours)
 	root, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
@@ -335,10 +315,7 @@ func (a *app) forget() {
 // own, and who is told gets there.
 func TestTwoRacksOnOneEngine(t *testing.T) {
 	t.Parallel()
-	ours, err := testImage()
-	if err != nil {
-		t.Fatal(err)
-	}
+	ours := imageOf(t, testImage)
 	apps := make([]*app, 2)
 	for n := range apps {
 		apps[n] = newApp(t, startRack(t, newBridge(t)))

@@ -47,18 +47,8 @@ services:
 // back to its data.
 func TestUp(t *testing.T) {
 	t.Parallel()
-	needTool(t, "redis-server")
-	redis, err := redisImage()
-	if err != nil {
-		t.Fatal(err)
-	}
-	ours, err := testImage()
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := startRack(t, newBridge(t))
-	a := newApp(t, r)
-	a.shipped = true
+	a, redis, ours := newRedisApp(t)
+	r := a.rack
 	a.write("convox.yml", fmt.Sprintf(shop, redis, ours, "red"))
 	a.write(".env", "GREETING=hello\n")
 
@@ -184,7 +174,7 @@ func checkBroken(t *testing.T, a *app, good string) {
 	ids, declared := a.ids(), a.declared()
 	a.write("convox.yml", strings.NewReplacer("-linger 2s", "-no-such-flag", "port: 3000", "port: 4000").Replace(good))
 	out, errOut, code := completed(t, a.command("up"))
-	if code != 1 || !strings.Contains(errOut, "service web: container "+a.name+"-web-") || !strings.Contains(errOut, "exited with code 2") {
+	if code != 1 || errOut != "rackdns: service web: instance 1 exited with code 2\n" {
 		t.Errorf("a version that ends at once: exit code %d\n%s%s", code, out, errOut)
 	}
 	if !strings.Contains(out, "web      | flag provided but not defined: -no-such-flag\n") {

@@ -13,8 +13,9 @@
 // label. Comparing that with what is wanted gives a list of steps (plan.go, a
 // pure function), which are then taken in their order (steps.go): a new instance
 // serves before an old one is told to stop, one by one; what needn't wait for
-// each other doesn't. To serve is what DNS means by it, and it is the index that
-// says so (wait.go): the agent has registered the container, and it is healthy
+// each other doesn't, such as pulls and resources, though what is said of them is
+// in their order (abreast.go). To serve is what DNS means by it, and it is the
+// index that says so (wait.go): the agent has registered the container, and it is healthy
 // where it has a health check. Whatever fails, what was begun is undone: what
 // served before serves on. So up can be run again and again, also after it was
 // interrupted, and changes what differs.
@@ -24,7 +25,8 @@
 // # What it makes
 //
 //	network    rackdns-<rack>, for all apps of the rack
-//	container  <app>-<service>-<release>-<number>
+//	container  <app>-<service>-<number>; while that is the name of the one that it
+//	           is to replace, <app>-<service>-<release>-<number>
 //	volume     <rack>.<app>.<resource>, and <rack>.<app>._program-<version>
 //	image      rackdns-<rack>/<app>.<service>:<image's ID>, where it builds
 //
@@ -34,8 +36,10 @@
 // container has all of its labels, and gives them to all that is run of it;
 // other tools make containers by what an inspect says. So a container is the
 // app's if it has the labels of the app, its mark (rackdns.up.id, which is each
-// container's own, or rackdns.up.hash on older ones) is not its image's, and its
-// name is the one that it was given, which an engine has once. What is not is
+// container's own, or rackdns.up.hash on older ones) is not its image's, its name is
+// one that it was given, which an engine has once, and no older container has its
+// mark. A name that somebody else's container has is not given, whosever app or
+// rack that is: the instance gets the next number. What is not the app's is
 // named and left alone, also by down. Where nothing can tell, since the image is
 // gone, nothing at all is done. All of this is asked of the engine: a registry
 // that lost everything makes nobody the owner of anything.

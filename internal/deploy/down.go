@@ -6,8 +6,13 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/volume"
+
 	"github.com/rackdns/rackdns/internal/index"
 	"github.com/rackdns/rackdns/internal/label"
+	"github.com/rackdns/rackdns/internal/near"
 	"github.com/rackdns/rackdns/internal/registry"
 )
 
@@ -30,8 +35,8 @@ type down struct {
 }
 
 // Down removes the app's containers from the engine, and what is declared of
-// it; its data and their credentials too if it is to. What isn't there is no
-// mistake.
+// it; its data and their credentials too if it is to. That nothing of it is there is
+// a mistake unless its manifest is.
 func Down(ctx context.Context, cfg DownConfig) error {
 	d := &down{site: newSite(cfg.Config), progress: progress{w: cfg.Out}, cfg: cfg}
 	d.widen("network")
@@ -43,6 +48,9 @@ func (d *down) run(ctx context.Context, r *registry.Client) error {
 		return err
 	}
 	if err := d.recall(ctx, r); err != nil {
+		return err
+	}
+	if known, err := d.known(ctx, r); err != nil || !known {
 		return err
 	}
 	if d.cfg.Volumes {
@@ -91,6 +99,58 @@ func (d *down) run(ctx context.Context, r *registry.Client) error {
 	return err
 }
 
+// known reports whether there is anything of the app. Without a manifest it is an
+// error if there isn't, which names those that there are.
+func (d *down) known(ctx context.Context, r *registry.Client) (bool, error) {
+	if len(d.have)+len(d.data) > 0 || d.remembered != "" {
+		return true, nil
+	}
+	declared, err := r.Declared(ctx, d.app, true)
+	if err != nil || len(declared.Services)+len(declared.Resources)+len(declared.Secrets) > 0 {
+		return err == nil, err
+	}
+	left, err := d.VolumeList(ctx, volume.ListOptions{Filters: d.own()})
+	if err != nil || len(left.Volumes) > 0 {
+		return err == nil, wrap(err, "list the volumes of app "+d.app)
+	}
+	if d.cfg.Written && !d.named {
+		d.say(d.app, "there is nothing of it to remove")
+		return false, nil
+	}
+	apps, err := d.apps(ctx)
+	if err != nil {
+		return false, err
+	}
+	if len(apps) == 0 {
+		if err := r.CheckRack(ctx); err != nil {
+			return false, err
+		}
+	}
+	return false, fmt.Errorf("app %s: rackdns up has made none of that name on this engine in rack %s%s", d.app, d.rack, near.Instead(d.app, apps))
+}
+
+// apps are those of which anything is on the engine, in order.
+func (s *site) apps(ctx context.Context) ([]string, error) {
+	ours := filters.NewArgs(filters.Arg("label", label.UpRack+"="+s.rack))
+	containers, err := s.ContainerList(ctx, container.ListOptions{All: true, Filters: ours})
+	if err != nil {
+		return nil, fmt.Errorf("list the containers of rack %s: %w", s.rack, err)
+	}
+	volumes, err := s.VolumeList(ctx, volume.ListOptions{Filters: ours})
+	if err != nil {
+		return nil, fmt.Errorf("list the volumes of rack %s: %w", s.rack, err)
+	}
+	names := map[string]bool{}
+	for _, c := range containers {
+		names[c.Labels[label.App]] = true
+	}
+	for _, v := range volumes.Volumes {
+		names[v.Labels[label.App]] = true
+	}
+	delete(names, "")
+	return slices.Sorted(maps.Keys(names)), nil
+}
+
 // confirm makes sure that the data are to be removed, and of which directory
 // they are.
 func (d *down) confirm() error {
@@ -118,7 +178,7 @@ func (d *down) undeclare(ctx context.Context, r *registry.Client, had []*existin
 		return slices.ContainsFunc(had, func(c *existing) bool { return shortID(c.id) == i.ID() })
 	}
 	if node := elsewhere(x.Snapshot(), d.app, "", gone); node != "" {
-		d.say(d.app, "has other instances, of node %s: what is declared of it stays", node)
+		d.say(d.app, "has other instances, of %s: what is declared of it stays", node)
 		return nil
 	}
 	return r.Edit(ctx, d.app, func(is *registry.Declared) error {

@@ -23,8 +23,9 @@ type site struct {
 	// up from there.
 	engineID, remembered string
 	// have are the app's containers, data the volumes of its resources.
-	have []*existing
-	data []*volume.Volume
+	have  []*existing
+	data  []*volume.Volume
+	names names
 }
 
 func newSite(cfg Config) site {
@@ -38,7 +39,7 @@ func (s *site) stopAll(ctx context.Context, all []*existing, p *progress) error 
 	return inRuns(ctx, all, alike, func(ctx context.Context, c *existing) error {
 		err := s.stopAndRemove(ctx, c)
 		if err == nil {
-			p.say(c.component(), "stopped %s", c.name)
+			p.say(c.component(), "stopped %s", c)
 		}
 		return err
 	})
@@ -56,7 +57,7 @@ func (s *site) stopAndRemove(ctx context.Context, c *existing) error {
 // halt stops a container that may be wanted again.
 func (s *site) halt(ctx context.Context, c *existing) error {
 	if err := s.ContainerStop(ctx, c.id, container.StopOptions{}); err != nil && !errdefs.IsNotFound(err) {
-		return fmt.Errorf("stop container %s: %w", c.name, err)
+		return fmt.Errorf("stop %s: %w", c, err)
 	}
 	return nil
 }
@@ -65,7 +66,8 @@ func (s *site) halt(ctx context.Context, c *existing) error {
 func (s *site) remove(ctx context.Context, c *existing) error {
 	err := s.ContainerRemove(ctx, c.id, container.RemoveOptions{Force: true, RemoveVolumes: true})
 	if err != nil && !errdefs.IsNotFound(err) {
-		return fmt.Errorf("remove container %s: %w", c.name, err)
+		return fmt.Errorf("remove %s: %w", c, err)
 	}
+	s.names.leave(c.name)
 	return nil
 }

@@ -45,9 +45,15 @@ func volumeName(rack, app, resource string) string {
 	return rack + "." + app + "." + resource
 }
 
-// containerName is also how up knows again what it has made, see own.go: others
-// than this are left alone.
-func containerName(app, component, release string, number int) string {
+// containerName is the name of an instance, from release to release: what people
+// remember (docker logs shop-web-1).
+func containerName(app, component string, number int) string {
+	return app + "-" + component + "-" + strconv.Itoa(number)
+}
+
+// interimName is the name of an instance for as long as the one before it has its
+// own: an engine has each name once.
+func interimName(app, component, release string, number int) string {
 	return app + "-" + component + "-" + strings.ToLower(release) + "-" + strconv.Itoa(number)
 }
 

@@ -3,6 +3,7 @@ package deploy
 import (
 	"cmp"
 	"slices"
+	"strconv"
 )
 
 // existing is a container of the app as it is.
@@ -19,12 +20,25 @@ type existing struct {
 	links         []string
 	hash, release string
 	number        int
+	// mark is the container's own, see [label.UpID].
+	mark string
 	// running containers are those that may serve, or be about to.
 	running bool
 }
 
 // component is the name of what the container is one of.
 func (e *existing) component() string { return cmp.Or(e.resource, e.service) }
+
+// String is what people are told of: not its name, which may not be its own yet.
+func (e *existing) String() string {
+	if e.number == 0 {
+		return "container " + e.name // it is no service's
+	}
+	return "instance " + strconv.Itoa(e.number)
+}
+
+// released is String with the release, where there may be two of a number.
+func (e *existing) released() string { return e.String() + " of release " + e.release }
 
 // action is what a step does.
 type action uint8
@@ -56,8 +70,9 @@ type step struct {
 // plan returns the steps from what there is of a service or a resource to what
 // is wanted, the number of containers with a hash. They are to be taken in
 // their order, but for those of one action in a row, which don't depend on each
-// other; release is for what has to be made.
-func plan(hash string, count int, alone bool, have []*existing, release string) []step {
+// other; release is for what has to be made, and foreign tells of numbers that
+// can't be given, since somebody else's container has such a name.
+func plan(hash string, count int, alone bool, have []*existing, release string, foreign func(number int) bool) []step {
 	var (
 		steps      []step
 		fresh, old []*existing
@@ -80,7 +95,7 @@ func plan(hash string, count int, alone bool, have []*existing, release string) 
 	for _, c := range kept {
 		steps = append(steps, step{action: keep, container: c})
 	}
-	for _, number := range freeNumbers(fresh, count-len(kept)) {
+	for _, number := range freeNumbers(fresh, count-len(kept), foreign) {
 		s := step{action: start, number: number, release: release}
 		if len(old) == 0 {
 			steps = append(steps, s)
@@ -109,11 +124,12 @@ func inOrder(have []*existing) []*existing {
 	return have
 }
 
-// freeNumbers returns the n lowest numbers that none of the containers has.
-func freeNumbers(taken []*existing, n int) []int {
+// freeNumbers returns the n lowest numbers that none of the containers has, nor
+// anybody else.
+func freeNumbers(taken []*existing, n int, foreign func(number int) bool) []int {
 	var free []int
 	for number := 1; len(free) < n; number++ {
-		if !slices.ContainsFunc(taken, func(c *existing) bool { return c.number == number }) {
+		if !foreign(number) && !slices.ContainsFunc(taken, func(c *existing) bool { return c.number == number }) {
 			free = append(free, number)
 		}
 	}

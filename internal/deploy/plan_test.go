@@ -92,7 +92,7 @@ func TestPlan(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			var got []string
-			steps := plan(hash, tt.count, tt.alone, tt.have, release)
+			steps := plan(hash, tt.count, tt.alone, tt.have, release, nobodys)
 			for _, s := range steps {
 				got = append(got, s.String())
 			}
@@ -141,6 +141,39 @@ func TestInStopOrder(t *testing.T) {
 			}
 			if diff := cmp.Diff(tt.want, strings.Join(got, " ")); diff != "" {
 				t.Errorf("order (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// nobodys is that no container but the app's own has such a name.
+func nobodys(int) bool { return false }
+
+// A number whose name somebody else's container has is left out, from update to
+// update.
+func TestForeignNumbers(t *testing.T) {
+	t.Parallel()
+	foreign := func(n int) bool { return n == 1 || n == 3 }
+	tests := []struct {
+		name  string
+		count int
+		have  []*existing
+		want  []string
+	}{
+		{"nothing there", 2, nil, []string{"start 2:R2", "start 4:R2"}},
+		{"changed", 1, have("2:old:R1"), []string{"start 2:R2", "stop 2:old:R1"}},
+		{"as it should be, by an older version", 1, have("1:new:R1"), []string{"keep 1:new:R1"}},
+		{"more", 2, have("2:new:R1"), []string{"keep 2:new:R1", "start 4:R1"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var got []string
+			for _, s := range plan("new", tt.count, false, tt.have, "R2", foreign) {
+				got = append(got, s.String())
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("steps (-want +got):\n%s", diff)
 			}
 		})
 	}

@@ -72,9 +72,9 @@ func (u *up) installProgram(ctx context.Context, image string) (err error) {
 	}
 	labels := map[string]string{label.UpRack: u.rack, label.App: u.app, label.UpProgram: "true"}
 	if _, err := u.VolumeCreate(ctx, volume.CreateOptions{Name: u.program, Labels: labels}); err != nil {
-		return fmt.Errorf("make volume %s: %w", u.program, err)
+		return fmt.Errorf("make the volume of health checks: %w", err)
 	}
-	name := containerName(u.app, "program", u.release, 1)
+	name := interimName(u.app, "program", u.release, 1)
 	marked := maps.Clone(labels)
 	marked[label.UpID] = rand.Text()
 	whole, cancel := dockerclient.Whole(ctx) // as in create
@@ -83,7 +83,7 @@ func (u *up) installProgram(ctx context.Context, image string) (err error) {
 		&container.Config{Image: image, Cmd: []string{programName}, Labels: marked},
 		&container.HostConfig{Mounts: []mount.Mount{{Type: mount.TypeVolume, Source: u.program, Target: programDir}}}, nil, nil, name)
 	if err != nil {
-		return fmt.Errorf("make container %s: %w", name, err)
+		return fmt.Errorf("fill the volume of health checks: %w", err)
 	}
 	defer func() {
 		ctx, cancel := dockerclient.Whole(ctx)
@@ -105,7 +105,7 @@ func (u *up) installProgram(ctx context.Context, image string) (err error) {
 	err = u.CopyToContainer(ctx, access.ID, programDir, content, container.CopyToContainerOptions{})
 	content.Close()
 	<-done
-	return wrap(err, "fill volume "+u.program)
+	return wrap(err, "fill the volume of health checks")
 }
 
 func archiveProgram(w io.Writer, file io.Reader, size int64) error {
@@ -133,7 +133,7 @@ func (s *site) dropPrograms(ctx context.Context, except string) error {
 			continue
 		}
 		if err := s.VolumeRemove(ctx, v.Name, false); err != nil && !errdefs.IsConflict(err) && !errdefs.IsNotFound(err) {
-			return fmt.Errorf("remove volume %s: %w", v.Name, err)
+			return fmt.Errorf("remove a volume of health checks: %w", err)
 		}
 	}
 	return nil

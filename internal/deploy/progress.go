@@ -16,6 +16,8 @@ type progress struct {
 	w     io.Writer
 	width int
 	mu    sync.Mutex
+	// lanes are those of what is worked on side by side, see abreast.
+	lanes []*lane
 }
 
 // widen makes room for a name.
@@ -25,7 +27,16 @@ func (p *progress) widen(name string) { p.width = max(p.width, len(name)) }
 func (p *progress) say(name, format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	_, _ = fmt.Fprintf(p.w, "%-*s  %s\n", p.width, name, terminal.Strip(fmt.Sprintf(format, args...)))
+	line := fmt.Sprintf("%-*s  %s\n", p.width, name, terminal.Strip(fmt.Sprintf(format, args...)))
+	if !p.held(name, line) {
+		p.write(line)
+	}
+}
+
+func (p *progress) write(lines ...string) {
+	for _, l := range lines {
+		_, _ = io.WriteString(p.w, l)
+	}
 }
 
 // lastLines returns the last n lines of a text that aren't empty.

@@ -23,7 +23,10 @@ func (u *up) take(ctx context.Context, c *component) error {
 		u.say(c.name, "unchanged")
 	}
 	alike := func(a, b step) bool { return a.action == b.action }
-	return inRuns(ctx, c.steps, alike, func(ctx context.Context, s step) error { return u.takeStep(ctx, c, s) })
+	return inRuns(ctx, c.steps, alike, func(ctx context.Context, s step) error {
+		defer u.settleNames(ctx, c)
+		return u.takeStep(ctx, c, s)
+	})
 }
 
 // atOnce is how many containers of one service are worked on at a time, where
@@ -57,8 +60,9 @@ func (u *up) takeStep(ctx context.Context, c *component, s step) error {
 		if err := u.remove(ctx, s.container); err != nil {
 			return err
 		}
-		u.say(c.name, "removed %s, which did not run", s.container.name)
+		u.say(c.name, "removed %s, which did not run", s.container)
 	case keep:
+		u.add(c, s.container)
 		if err := u.awaitServing(ctx, c, s.container, exit{}); err != nil {
 			return err
 		}
@@ -69,7 +73,7 @@ func (u *up) takeStep(ctx context.Context, c *component, s step) error {
 		if err := u.stopAndRemove(ctx, s.container); err != nil {
 			return err
 		}
-		u.say(c.name, "stopped %s", s.container.name)
+		u.say(c.name, "stopped %s", s.container.released())
 	case replace:
 		return u.replace(ctx, c, s)
 	}
@@ -85,6 +89,7 @@ func (u *up) start(ctx context.Context, c *component, s step) error {
 	}
 	err = u.launch(ctx, c, made)
 	if err == nil {
+		u.add(c, made)
 		u.say(c.name, "serving")
 		return nil
 	}
@@ -94,7 +99,7 @@ func (u *up) start(ctx context.Context, c *component, s step) error {
 		u.say(c.name, "could not %v", e)
 		return err
 	}
-	u.say(c.name, "removed %s", made.name)
+	u.say(c.name, "removed %s", made.released())
 	return err
 }
 
@@ -110,7 +115,7 @@ func (u *up) replace(ctx context.Context, c *component, s step) error {
 	err := u.halt(whole, s.container)
 	cancel()
 	if err == nil {
-		u.say(c.name, "stopped %s", s.container.name)
+		u.say(c.name, "stopped %s", s.container.released())
 		if err = u.start(ctx, c, s); err == nil {
 			return u.remove(ctx, s.container)
 		}
@@ -118,10 +123,10 @@ func (u *up) replace(ctx context.Context, c *component, s step) error {
 	ctx, cancel = dockerclient.Whole(ctx)
 	defer cancel()
 	if e := u.ContainerStart(ctx, s.container.id, container.StartOptions{}); e != nil {
-		u.say(c.name, "could not start %s again: %v", s.container.name, e)
+		u.say(c.name, "could not start %s again: %v", s.container.released(), e)
 		return err
 	}
-	u.say(c.name, "started %s again", s.container.name)
+	u.say(c.name, "started %s again", s.container.released())
 	return err
 }
 
@@ -131,7 +136,13 @@ func (u *up) create(ctx context.Context, c *component, s step) (*existing, error
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	made := &existing{name: containerName(u.app, c.service, s.release, s.number), service: c.service}
+	made := &existing{service: c.service, release: s.release, number: s.number, running: true}
+	if c.resource {
+		made.resource = c.name
+	}
+	if made.name = made.given(u.app); u.names.isTaken(made.name) {
+		made.name = interimName(u.app, c.service, s.release, s.number)
+	}
 	is := c.spec
 	var err error
 	if is.Env, err = c.environment(s.release); err != nil {
@@ -148,9 +159,10 @@ func (u *up) create(ctx context.Context, c *component, s step) (*existing, error
 	defer cancel()
 	reply, err := u.ContainerCreate(whole, config, host, nil, nil, made.name)
 	if err != nil {
-		return nil, fmt.Errorf("make container %s: %w", made.name, err)
+		return nil, fmt.Errorf("make %s: %w", made, err)
 	}
 	made.id = reply.ID
+	u.names.take(made.name)
 	return made, nil
 }
 
@@ -161,9 +173,9 @@ func (u *up) launch(ctx context.Context, c *component, made *existing) error {
 	defer cancel()
 	ended, failed := u.ContainerWait(waiting, made.id, container.WaitConditionNextExit)
 	if err := u.ContainerStart(ctx, made.id, container.StartOptions{}); err != nil {
-		return fmt.Errorf("start container %s: %w", made.name, err)
+		return fmt.Errorf("start %s: %w", made, err)
 	}
-	u.say(c.name, "started %s", made.name)
+	u.say(c.name, "started %s", made)
 	if err := u.awaitServing(ctx, c, made, exit{ended, failed}); err != nil {
 		return err
 	}
@@ -177,11 +189,11 @@ func (u *up) adopt(ctx context.Context, c *existing) error {
 	policy := container.RestartPolicy{Name: container.RestartPolicyUnlessStopped}
 	is, err := u.ContainerInspect(ctx, c.id)
 	if err != nil {
-		return fmt.Errorf("inspect container %s: %w", c.name, err)
+		return fmt.Errorf("inspect %s: %w", c, err)
 	}
 	if is.HostConfig != nil && is.HostConfig.RestartPolicy.Name == policy.Name {
 		return nil
 	}
 	_, err = u.ContainerUpdate(ctx, c.id, container.UpdateConfig{RestartPolicy: policy})
-	return wrap(err, "have container "+c.name+" restarted")
+	return wrap(err, "have "+c.String()+" restarted")
 }

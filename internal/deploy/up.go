@@ -1,12 +1,14 @@
 package deploy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/rackdns/rackdns/internal/dockerclient"
@@ -29,6 +31,8 @@ type Config struct {
 	// given by its name, so that it may be another one than before.
 	Directory string
 	Named     bool
+	// Written says that there is such a manifest.
+	Written bool
 	// Out gets a line for each thing that was done.
 	Out io.Writer
 }
@@ -99,6 +103,10 @@ type up struct {
 	components []*component
 	// gone are containers of what the manifest doesn't have any more.
 	gone []*existing
+	// live are the containers that stay, or were made. Who changes that, or their
+	// names, holds naming.
+	live   map[*component][]*existing
+	naming sync.Mutex
 }
 
 // Up makes the engine run what the manifest says.
@@ -199,7 +207,7 @@ func (u *up) prepare(ctx context.Context) error {
 	}
 	node, err := registeredBy(u.index.Snapshot(), u.rack, u.engineID)
 	if err != nil {
-		return err
+		return cmp.Or(u.registry.CheckRack(ctx), err)
 	}
 	u.node = node.Node
 	if err := u.want(ctx); err != nil {
@@ -217,10 +225,10 @@ func (u *up) prepare(ctx context.Context) error {
 			c.spec.Search = slices.Clone(noSearch)
 		}
 	}
+	if err := u.resolveImages(ctx); err != nil {
+		return err
+	}
 	for _, c := range u.components {
-		if err := u.resolveImage(ctx, c); err != nil {
-			return err
-		}
 		if err := c.complete(); err != nil {
 			return err
 		}
@@ -305,9 +313,9 @@ func (u *up) compare(ctx context.Context) error {
 	here := func(i *index.Instance) bool { return i.Node() == u.node }
 	for _, c := range u.components {
 		if node := elsewhere(u.index.Snapshot(), u.app, c.service, here); c.alone && node != "" {
-			return fmt.Errorf("%s: is run by node %s already, and two would each have data of their own: bring the app up there, or give its URL in the app's environment", c, node)
+			return fmt.Errorf("%s: is run by %s already, and two would each have data of their own: bring the app up there, or give its URL in the app's environment", c, node)
 		}
-		c.steps = plan(c.hash, c.count, c.alone, c.have, u.release)
+		c.steps = plan(c.hash, c.count, c.alone, c.have, u.release, u.isForeign(c))
 		if c.spec.Volume != "" {
 			if err := u.checkVolume(ctx, c); err != nil {
 				return err
@@ -315,6 +323,54 @@ func (u *up) compare(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// pulls is how many images are pulled at a time.
+const pulls = 4
+
+// resolveImages finds out the images of all components: those that are pulled side
+// by side, those that are built one after the other, since a builder has the whole
+// machine for itself.
+func (u *up) resolveImages(ctx context.Context) error {
+	var built, pulled []*component
+	of := map[string][]*component{}
+	for _, c := range u.components {
+		switch {
+		case c.build != nil:
+			built = append(built, c)
+		default:
+			if of[c.image] == nil {
+				pulled = append(pulled, c)
+			}
+			of[c.image] = append(of[c.image], c)
+		}
+	}
+	err := u.abreast(pulled, pulls, func(c *component) error {
+		// One image is pulled once, for all that are of it.
+		for _, other := range of[c.image] {
+			if err := u.resolveImage(ctx, other); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, c := range built {
+		if err := u.resolveImage(ctx, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// work does what was planned for a component.
+func (u *up) work(ctx context.Context, c *component) error {
+	if err := u.take(ctx, c); err != nil {
+		return fmt.Errorf("%s: %w", c, err)
+	}
+	return u.declare(ctx, c)
 }
 
 // perform does what was planned: resources first, since services use them, and
@@ -338,11 +394,16 @@ func (u *up) perform(ctx context.Context) error {
 			return err
 		}
 	}
+	// Resources need nothing of each other; services may, in the manifest's order.
+	resources := slices.DeleteFunc(slices.Clone(u.components), func(c *component) bool { return !c.resource })
+	if err := u.abreast(resources, atOnce, func(c *component) error { return u.work(ctx, c) }); err != nil {
+		return err
+	}
 	for _, c := range u.components {
-		if err := u.take(ctx, c); err != nil {
-			return fmt.Errorf("%s: %w", c, err)
+		if c.resource {
+			continue
 		}
-		if err := u.declare(ctx, c); err != nil {
+		if err := u.work(ctx, c); err != nil {
 			return err
 		}
 	}

@@ -18,8 +18,6 @@ import (
 )
 
 const (
-	// look is the time between two looks at the index, which is in memory.
-	look = 20 * time.Millisecond
 	// settle is how long a container without a health check must have run to
 	// be trusted.
 	settle = time.Second
@@ -77,8 +75,8 @@ func instance(s *index.Snapshot, app, service, id string) *index.Instance {
 	return nil
 }
 
-// elsewhere returns the node of the first instance of the app that isn't one of
-// ours, "" if there is none. Only instances of a service count, if one is named.
+// elsewhere says where the first instance of the app is that isn't one of ours, ""
+// if there is none. Only instances of a service count, if one is named.
 func elsewhere(s *index.Snapshot, app, service string, ours func(*index.Instance) bool) string {
 	a := s.App(app)
 	if a == nil {
@@ -89,9 +87,13 @@ func elsewhere(s *index.Snapshot, app, service string, ours func(*index.Instance
 			continue
 		}
 		for _, i := range v.Instances() {
-			if !ours(i) {
-				return i.Node()
+			if ours(i) {
+				continue
 			}
+			if i.Node() == registry.NodeAPI {
+				return "a host that was registered by hand"
+			}
+			return "node " + i.Node()
 		}
 	}
 	return ""
@@ -108,28 +110,61 @@ type exit struct {
 	failed <-chan error
 }
 
+// errTooLong ends a wait that was too long.
+var errTooLong = errors.New("took too long")
+
 // awaitServing waits until a container serves. It fails if that takes too long
 // or, where the container's end is watched, if it ends.
 func (u *up) awaitServing(ctx context.Context, c *component, made *existing, end exit) error {
-	timeout := time.NewTimer(u.cfg.Timeout)
+	waiting, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	timeout := time.AfterFunc(u.cfg.Timeout, func() { cancel(errTooLong) })
 	defer timeout.Stop()
-	tick := time.NewTicker(look)
-	defer tick.Stop()
-	for {
+	go func() {
 		select {
 		case e := <-end.ended:
-			u.showLog(ctx, c, made)
-			return fmt.Errorf("container %s exited with code %d", made.name, e.StatusCode)
+			cancel(&exitError{made, e.StatusCode})
 		case err := <-end.failed:
-			return wrap(err, "wait for container "+made.name)
-		case <-timeout.C:
-			return u.notServing(ctx, c, made)
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-tick.C:
-			if trusted(instance(u.index.Snapshot(), u.app, c.service, made.id)) {
-				return nil
-			}
+			cancel(wrap(err, "wait for "+made.String()))
+		case <-waiting.Done():
+		}
+	}()
+	u.serves(waiting, c, made)
+	err := context.Cause(waiting)
+	var exited *exitError
+	switch {
+	case errors.Is(err, errTooLong):
+		return u.notServing(ctx, c, made)
+	case errors.As(err, &exited):
+		u.showLog(ctx, c, made)
+	}
+	return err
+}
+
+// exitError is the end of a container.
+type exitError struct {
+	of   *existing
+	code int64
+}
+
+func (e *exitError) Error() string { return fmt.Sprintf("%s exited with code %d", e.of, e.code) }
+
+// serves returns when a container serves and can be trusted, or when ctx ends. The
+// index wakes it; only one without a health check is a matter of time, too.
+func (u *up) serves(ctx context.Context, c *component, made *existing) {
+	for s := u.index.Snapshot(); ; {
+		i := instance(s, u.app, c.service, made.id)
+		if trusted(i) {
+			return
+		}
+		soon, cancel := ctx, context.CancelFunc(func() {})
+		if i != nil && i.Serving() {
+			soon, cancel = context.WithDeadline(ctx, i.Started().Add(settle))
+		}
+		s, _ = u.index.Await(soon, s.Index(), s.Sources(c.service+"."+u.app)...)
+		cancel()
+		if ctx.Err() != nil {
+			return
 		}
 	}
 }
@@ -138,7 +173,7 @@ func (u *up) awaitServing(ctx context.Context, c *component, made *existing, end
 func (u *up) notServing(ctx context.Context, c *component, made *existing) error {
 	i := instance(u.index.Snapshot(), u.app, c.service, made.id)
 	if i == nil {
-		return fmt.Errorf("container %s: no agent has registered it within %s: does that of node %s still run?", made.name, u.cfg.Timeout, u.node)
+		return fmt.Errorf("%s: no agent has registered it within %s: does that of node %s still run?", made, u.cfg.Timeout, u.node)
 	}
 	u.showLog(ctx, c, made)
 	why := "it is " + i.State()
@@ -148,7 +183,7 @@ func (u *up) notServing(ctx context.Context, c *component, made *existing) error
 			why += ": " + said
 		}
 	}
-	return fmt.Errorf("container %s does not serve after %s: %s", made.name, u.cfg.Timeout, why)
+	return fmt.Errorf("%s does not serve after %s: %s", made, u.cfg.Timeout, why)
 }
 
 // lastCheck returns what the last health check printed.

@@ -180,11 +180,10 @@ func TestUpDryRun(t *testing.T) {
 		"worker   would start instance 1 and wait until it serves\n")
 	a.run("up")
 	rehearse("web      would build web\nweb      unchanged, unless the build gives another image\nworker   unchanged\n")
-	web, worker := a.one("web").name, a.one("worker").name
 	a.write("convox.yml", "services: {web: {build: web, port: 3000, scale: 2}}\n")
 	rehearse("web      would build web\n" +
-		"web      would keep " + web + "\n" +
+		"web      would keep instance 1\n" +
 		"web      would start instance 2 and wait until it serves\n" +
-		"worker   would stop " + worker + ", which the manifest does not have any more\n")
+		"worker   would stop instance 1, which the manifest does not have any more\n")
 	a.run("down")
 }

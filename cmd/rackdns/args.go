@@ -1,11 +1,13 @@
 package main
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/rackdns/rackdns/internal/near"
 	"github.com/rackdns/rackdns/internal/registry"
 )
 
@@ -44,6 +46,57 @@ func (v *nameValue) Set(s string) error { *v = nameValue(registry.FoldName(s)); 
 func (v *nameValue) String() string     { return string(*v) }
 func (v *nameValue) Type() string       { return "string" }
 
+// appFlag adds the flag that says which app.
+func appFlag(flags *pflag.FlagSet, to *string, fallback, usage string) {
+	*to = fallback
+	flags.VarP((*nameValue)(to), "app", "a", usage)
+}
+
+// oneOf returns the argument at a place, else the flag of that name. Both may be
+// given if they are the same; what is only in the environment yields to what was
+// typed.
+func oneOf(cmd *cobra.Command, args []string, at int, flag string) (string, error) {
+	f := cmd.Flags().Lookup(flag)
+	if at >= len(args) {
+		return f.Value.String(), nil
+	}
+	typed := f.Changed && f.Annotations[fromEnvironment] == nil
+	if typed && f.Value.String() != registry.FoldName(args[at]) {
+		return "", usagef("--%s %s and %s: are two, and %s takes one", flag, f.Value, registry.Quote(args[at]), cmd.CommandPath())
+	}
+	return args[at], nil
+}
+
+// unknownCommand says that a command has none of that name below it.
+func unknownCommand(cmd *cobra.Command, name string) error {
+	var known []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			known = append(append(known, c.Name()), c.Aliases...)
+		}
+	}
+	return usagef("unknown command %s%s; see %s --help", registry.Quote(name), near.Hint(name, known), cmd.CommandPath())
+}
+
+// meantFlag ends the sentence that there is no such flag with the one that was
+// likely meant.
+func meantFlag(cmd *cobra.Command, err error) string {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) || len(unknown.GetSpecifiedName()) < 2 {
+		return ""
+	}
+	var known []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if !f.Hidden {
+			known = append(known, f.Name)
+		}
+	})
+	if n := near.Name(unknown.GetSpecifiedName(), known); n != "" {
+		return "; did you mean --" + n + "?"
+	}
+	return ""
+}
+
 // noSubcommand is for a command that only has others below it.
 func noSubcommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
@@ -52,7 +105,7 @@ func noSubcommand(cmd *cobra.Command, args []string) error {
 	if err := notURL("command", args[0]); err != nil {
 		return err
 	}
-	return usagef("unknown command %s; see %s --help", registry.Quote(args[0]), cmd.CommandPath())
+	return unknownCommand(cmd, args[0])
 }
 
 // notURL refuses what could have credentials in it, without repeating it: a

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -24,7 +25,7 @@ type appFlags struct {
 func (f *appFlags) add(flags *pflag.FlagSet) {
 	f.registry.add(flags)
 	flags.StringVar(&f.docker, "docker", "", "address of the Docker Engine (default as for the docker command)")
-	flags.VarP((*nameValue)(&f.app), "app", "a", "name of the app, whichever directory it was brought up from (default that of the manifest's directory)")
+	appFlag(flags, &f.app, "", "name of the app, whichever directory it was brought up from (default that of the manifest's directory)")
 	flags.StringVarP(&f.file, "file", "f", defaultManifest, "the app's manifest")
 }
 
@@ -38,6 +39,8 @@ func (f *appFlags) config(cmd *cobra.Command) (deploy.Config, error) {
 	if cfg.Directory, err = deploy.DirectoryOf(f.file); err != nil {
 		return cfg, err
 	}
+	_, err = os.Stat(f.file)
+	cfg.Written = err == nil
 	if cfg.App == "" {
 		app, err := deploy.AppOf(filepath.Dir(f.file))
 		if err != nil {
@@ -71,8 +74,9 @@ does what up has not made.
 
 The manifest is not read: only its directory counts, which names the app. From
 another directory than the one that the app was brought up from, the app has to
-be given by name. --volumes removes the data too; it names them, and asks.
---images removes the images that up has built, unless something else uses them.`,
+be given by name. An app that there is nothing of is an error, unless its manifest
+is there. --volumes removes the data too; it names them, and asks. --images removes
+the images that up has built, unless something else uses them.`,
 		Example: `  rackdns down
   rackdns down --app shop --images
   rackdns down --app shop --volumes --yes`,

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -63,7 +64,7 @@ func envCommand() *cobra.Command {
 		format.of = append(format.of, string(known))
 	}
 	cmd := &cobra.Command{
-		Use:   "env APP SERVICE",
+		Use:   "env [APP] SERVICE",
 		Short: "Print the environment of a service: its links, its resources and its own variables",
 		Long: `Print the environment of a service: RACK, APP, SERVICE, RELEASE and PORT, a
 <NAME>_URL for each service that it links to, <NAME>_URL, _USER, _PASS, _HOST,
@@ -89,16 +90,24 @@ variable's name: docker's --env-file has no line breaks, and only dotenv and
 shell have bytes that aren't UTF-8. On a terminal, and only there, what would
 steer it shows as a question mark.`,
 		Example: `  rackdns env -f convox.yml shop worker
-  eval "$(rackdns env shop worker --format shell)"
+  eval "$(rackdns env -a shop worker --format shell)"
   rackdns env shop worker --format docker > worker.env && docker run --env-file worker.env example/worker`,
 		Args: folded(2, func(cmd *cobra.Command, args []string) error {
-			if len(args) != 2 || args[0] == "" || args[1] == "" {
+			if len(args) == 0 || len(args) > 2 || slices.Contains(args, "") {
 				return usagef("%s takes an app and one of its services; see %[1]s --help", cmd.CommandPath())
 			}
 			return nil
 		}),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			in, err := f.input(cmd, args[0], args[1])
+			last := len(args) - 1
+			app, err := oneOf(cmd, args[:last], 0, "app")
+			if err != nil {
+				return err
+			}
+			if app == "" {
+				return usagef("%s takes an app and one of its services, and %s alone is not both; give the app before it or by --app", cmd.CommandPath(), registry.Quote(args[last]))
+			}
+			in, err := f.input(cmd, app, args[last])
 			if err != nil {
 				return err
 			}
@@ -118,8 +127,10 @@ steer it shows as a question mark.`,
 		},
 	}
 	f.add(cmd)
+	var app string
+	appFlag(cmd.Flags(), &app, "", "the app, in place of the argument")
 	cmd.Flags().Var(&format, "format", "how to print it")
-	cmd.ValidArgsFunction = completeApps(&f.registryFlags, 2)
+	cmd.ValidArgsFunction = completeArgs(appsOrServices, knownServices)
 	return cmd
 }
 

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -39,7 +41,8 @@ func execCommand() *cobra.Command {
 		Short: "Run a command in the environment of its service, once that is complete",
 		Long: `Run a command with the environment that rackdns env prints, on top of this
 process's own, whose variables win. The command takes the place of this process:
-it gets all signals, and its exit code is the one that counts.
+it gets all signals, and its exit code is the one that counts. If it isn't there
+the exit code is 127, if it can't be run 126, as shells have it.
 
 Which service it is, is said by --app and --service, else by the variables APP
 and SERVICE, else, without a convox.yml, by the container that this process runs
@@ -69,7 +72,7 @@ As a container's entrypoint it needs nothing in the image but itself:
 	// What follows the command is the command's.
 	cmd.Flags().SetInterspersed(false)
 	x.add(cmd)
-	nameFlag(cmd.Flags(), &x.app, "app", "", "the app (default $APP)")
+	appFlag(cmd.Flags(), &x.app, "", "the app (default $APP)")
 	nameFlag(cmd.Flags(), &x.service, "service", "", "the service (default $SERVICE)")
 	cmd.Flags().DurationVar(&x.wait, "wait", 30*time.Second, "how long to wait for the services and resources that are needed")
 	return cmd
@@ -77,9 +80,9 @@ As a container's entrypoint it needs nothing in the image but itself:
 
 // run returns only if it could not start the command.
 func (x *execution) run(cmd *cobra.Command, args []string) error {
-	path, err := exec.LookPath(args[0])
-	if err != nil && !errors.Is(err, exec.ErrDot) {
-		return fmt.Errorf("command %q: %w", args[0], errors.Unwrap(err))
+	path, err := lookUp(args[0])
+	if err != nil {
+		return err
 	}
 	if x.wait < 0 {
 		return usagef("--wait %s: is less than nothing; 0 is not to wait", x.wait)
@@ -108,7 +111,50 @@ func (x *execution) run(cmd *cobra.Command, args []string) error {
 		// The file itself was there a moment ago.
 		err = fmt.Errorf("its interpreter or its loader: %w", err)
 	}
-	return fmt.Errorf("command %q: %w", args[0], err)
+	return notRun(args[0], err)
+}
+
+// Exit codes of a command that could not be run, as shells have them.
+const (
+	exitNotExecutable = 126
+	exitNotFound      = 127
+)
+
+// notRunError is that a command could not be run.
+type notRunError struct {
+	error
+	code int
+}
+
+func (e notRunError) Unwrap() error { return e.error }
+
+// ExitCode is the one that shells give to it.
+func (e notRunError) ExitCode() int { return e.code }
+
+func notRun(command string, err error) error {
+	code := exitNotExecutable
+	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
+		code = exitNotFound
+	}
+	return notRunError{fmt.Errorf("command %q: %w", command, err), code}
+}
+
+// lookUp returns the file of a command.
+func lookUp(command string) (string, error) {
+	path, err := exec.LookPath(command)
+	if err == nil || errors.Is(err, exec.ErrDot) {
+		return path, nil
+	}
+	err = errors.Unwrap(err)
+	if errors.Is(err, exec.ErrNotFound) {
+		// One that is there and is none to run is another mistake.
+		for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
+			if info, e := os.Stat(filepath.Join(dir, command)); e == nil && info.Mode().IsRegular() {
+				err = fmt.Errorf("%s: %w", filepath.Join(dir, command), fs.ErrPermission)
+			}
+		}
+	}
+	return "", notRun(command, err)
 }
 
 // defaults takes from the process's own environment what no flag says.

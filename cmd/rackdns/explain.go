@@ -19,8 +19,9 @@ func explainCommand() *cobra.Command {
 		out  output
 	)
 	cmd := &cobra.Command{
-		Use:   "explain CONTAINER",
-		Short: "Say why a container is or isn't in DNS",
+		Use:               "explain CONTAINER",
+		ValidArgsFunction: completeContainers,
+		Short:             "Say why a container is or isn't in DNS",
 		Long: `Say what is published for a container of this host's Docker Engine and why, or
 why nothing is, down to the label that decided it. The container is given by its
 name or ID. Whether the node is drained is asked of the registry; if one is named

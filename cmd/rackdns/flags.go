@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/rackdns/rackdns/internal/registry"
@@ -181,13 +182,30 @@ func setUpLog() *slog.Logger {
 	return l
 }
 
+// rackFlag adds the flag that says which rack.
+func rackFlag(flags *pflag.FlagSet, to *string) {
+	flags.StringVarP(to, "rack", "r", defaultRack, "name of the rack")
+}
+
+// defaultRack is the rack of those who have but one.
+const defaultRack = "local"
+
+// tellVariables has the help of each flag tell its variable, for a command and
+// all below it.
+func tellVariables(cmd *cobra.Command) {
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { f.Usage += " [$" + environment(f.Name) + "]" })
+	for _, c := range cmd.Commands() {
+		tellVariables(c)
+	}
+}
+
 // registryFlags are how a command that talks to etcd is told where it is.
 type registryFlags struct {
 	registry.Config
 }
 
 func (f *registryFlags) add(flags *pflag.FlagSet) {
-	flags.StringVar(&f.Rack, "rack", "local", "name of the rack")
+	rackFlag(flags, &f.Rack)
 	flags.StringSliceVar(&f.Endpoints, "etcd", nil, "URLs of etcd members, or unix:///PATH (default the socket of this host's standalone, else "+registry.DefaultEndpoint+")")
 	flags.StringVar(&f.Prefix, "etcd-prefix", registry.DefaultPrefix, "where in etcd everything is")
 	flags.StringVar(&f.Username, "etcd-user", "", "etcd's user")

@@ -92,14 +92,14 @@ func (w *written) Write(p []byte) (int, error) {
 
 func exitCode(err error) int {
 	var (
-		usage    usageError
-		signaled signalError
+		usage usageError
+		coded interface{ ExitCode() int }
 	)
 	switch {
 	case errors.As(err, &usage):
 		return exitUsage
-	case errors.As(err, &signaled):
-		return signaled.ExitCode()
+	case errors.As(err, &coded):
+		return coded.ExitCode()
 	}
 	return exitFailed
 }
@@ -117,16 +117,16 @@ func rootCommand() *cobra.Command {
 		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args: func(_ *cobra.Command, args []string) error {
+		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usagef("unknown command %q; see rackdns --help", args[0])
+				return unknownCommand(cmd, args[0])
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usagef("%w; see %s --help", err, cmd.CommandPath())
+		return usagef("%w%s; see %s --help", err, meantFlag(cmd, err), cmd.CommandPath())
 	})
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return setFromEnvironment(cmd.Flags()) }
 	for _, c := range []*cobra.Command{
@@ -141,6 +141,7 @@ func rootCommand() *cobra.Command {
 	}
 	root.SetHelpCommand(helpCommand())
 	completeFlags(root)
+	tellVariables(root)
 	return root
 }
 
@@ -153,7 +154,7 @@ func helpCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			about, rest, err := cmd.Root().Find(args)
 			if err != nil || len(rest) > 0 {
-				return usagef("unknown command %q; see rackdns --help", strings.Join(args, " "))
+				return unknownCommand(about, strings.Join(rest, " "))
 			}
 			about.InitDefaultHelpFlag()
 			return about.Help()

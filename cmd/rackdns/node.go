@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/rackdns/rackdns/internal/near"
 	"github.com/rackdns/rackdns/internal/registry"
 	"github.com/rackdns/rackdns/internal/terminal"
 )
@@ -46,6 +48,9 @@ func nodeListCommand() *cobra.Command {
 			}
 			defer func() { _ = client.Close() }()
 			nodes, err := client.Nodes(cmd.Context())
+			if err == nil && len(nodes) == 0 {
+				err = client.CheckRack(cmd.Context())
+			}
 			if err != nil {
 				return err
 			}
@@ -104,8 +109,9 @@ func nodeDrainCommand() *cobra.Command {
 		why          string
 	)
 	cmd := &cobra.Command{
-		Use:   "drain NODE",
-		Short: "Remove all of a node's names at once, and keep them out",
+		Use:               "drain NODE",
+		ValidArgsFunction: completeArgs(knownNodes),
+		Short:             "Remove all of a node's names at once, and keep them out",
 		Long: `Remove all of a node's names at once, and keep them out until that is taken back
 with --undo: over restarts of its agent and of the host, and whatever its agent
 does. Its containers run on. Who drained it, when and why, is shown by
@@ -131,7 +137,7 @@ does. Its containers run on. Who drained it, when and why, is shown by
 				word := registry.Drained{Node: args[0], By: whoami(), At: time.Now().UTC().Truncate(time.Second), Why: why}
 				err := client.DrainNode(cmd.Context(), word, absent)
 				if errors.Is(err, registry.ErrNoSuchNode) {
-					err = fmt.Errorf("%w: it has no agent now; --absent drains it all the same", err)
+					err = noAgent(cmd.Context(), client, args[0], err)
 				}
 				return err
 			}
@@ -146,6 +152,20 @@ does. Its containers run on. Who drained it, when and why, is shown by
 	cmd.Flags().BoolVar(&absent, "absent", false, "also if no agent of that name is there now, such as while its host is down")
 	cmd.Flags().StringVar(&why, "why", "", "the reason, for those who wonder")
 	return cmd
+}
+
+// noAgent says of a node that has no agent which nodes have one, and what to do.
+func noAgent(ctx context.Context, client *registry.Client, name string, err error) error {
+	if err := client.CheckRack(ctx); err != nil {
+		return err
+	}
+	var known []string
+	// Whoever can't be told is not told.
+	nodes, _ := client.Nodes(ctx)
+	for _, n := range nodes {
+		known = append(known, n.Node.Node)
+	}
+	return fmt.Errorf("%w: it has no agent now%s; --absent drains it all the same", err, near.Instead(name, known))
 }
 
 // maxWhy is the longest reason, in octets.

@@ -27,7 +27,7 @@ func TestHostileOutput(t *testing.T) {
 			return rows.print(b, "")
 		},
 		"resolve": func(b *bytes.Buffer) error {
-			return printResult(b, &resolve.Result{Name: hostile, Remark: hostile}, hostile)
+			return printResult(b, &resolve.Answer{Result: resolve.Result{Name: hostile, Remark: hostile}}, hostile)
 		},
 		"error": func(b *bytes.Buffer) error {
 			b.WriteString(oneLine(hostile))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 func psCommand() *cobra.Command {
 	var (
 		reg    registryFlags
+		app    string
 		filter convox.Filter
 		out    output
 	)
@@ -34,11 +36,15 @@ The JSON is that of Convox's API, /apps/<app>/processes.`,
   rackdns ps shop --service web -o json | jq -r '.[] | "\(.host):\(.ports[] | split(":")[0])"'`,
 		Args: oneApp,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			app, err := oneOf(cmd, args, 0, "app")
+			if err != nil {
+				return err
+			}
 			s, err := reg.snapshot(cmd.Context(), index.Options{})
 			if err != nil {
 				return err
 			}
-			apps, err := chosenApps(s, args)
+			apps, err := chosenApps(s, app)
 			if err != nil {
 				return err
 			}
@@ -46,18 +52,52 @@ The JSON is that of Convox's API, /apps/<app>/processes.`,
 			for _, a := range apps {
 				all = append(all, convox.Processes(s, a, filter)...)
 			}
+			if len(all) == 0 {
+				if err := nothingLeft(s, apps, filter); err != nil {
+					return err
+				}
+			}
 			if out.json {
 				return printJSON(cmd.OutOrStdout(), all)
 			}
-			return printProcesses(cmd.OutOrStdout(), all, len(args) == 0, time.Now())
+			return printProcesses(cmd.OutOrStdout(), all, app == "", time.Now())
 		},
 	}
-	cmd.ValidArgsFunction = completeApps(&reg, 1)
+	cmd.ValidArgsFunction = completeArgs(knownApps)
 	reg.add(cmd.Flags())
+	appFlag(cmd.Flags(), &app, "", "the app (default all)")
 	nameFlag(cmd.Flags(), &filter.Service, "service", "", "only instances of this service")
 	cmd.Flags().StringVar(&filter.Release, "release", "", "only instances of this release")
 	out.add(cmd.Flags())
 	return cmd
+}
+
+// nothingLeft says which service or release there is none of, if the filter has
+// left nothing because of that. A service without instances has none.
+func nothingLeft(s *index.Snapshot, apps []*index.App, filter convox.Filter) error {
+	of := "the rack"
+	if len(apps) == 1 {
+		of = "app " + apps[0].Name
+	}
+	var services, releases []string
+	for _, a := range apps {
+		for v := range s.Services(a) {
+			services = append(services, v.Name())
+		}
+		for _, p := range convox.Processes(s, a, convox.Filter{Service: filter.Service}) {
+			releases = append(releases, p.Release)
+		}
+	}
+	slices.Sort(services)
+	slices.Sort(releases)
+	releases = slices.DeleteFunc(slices.Compact(releases), func(r string) bool { return r == "" })
+	switch {
+	case filter.Service != "" && !slices.Contains(services, filter.Service):
+		return &index.UnknownError{What: "service", Name: filter.Service, Of: of, Known: slices.Compact(services)}
+	case filter.Release != "" && !slices.Contains(releases, filter.Release):
+		return &index.UnknownError{What: "release", Name: filter.Release, Of: of, Known: releases}
+	}
+	return nil
 }
 
 func printProcesses(w io.Writer, all []convox.Process, withApp bool, now time.Time) error {
@@ -73,7 +113,7 @@ func printProcesses(w io.Writer, all []convox.Process, withApp bool, now time.Ti
 	}
 	row("APP", "ID", "SERVICE", "STATUS", "RELEASE", "STARTED", "NODE", "HOST", "PORTS")
 	for _, p := range all {
-		row(p.App, p.ID, strings.Join(append([]string{p.Name}, p.Aliases...), ","), p.Status, p.Release, age(p.Started, now), p.Instance, p.Host, strings.Join(p.Ports, " "))
+		row(p.App, p.ID, strings.Join(append([]string{p.Name}, p.Aliases...), ","), p.Status, p.Release, age(p.Started, now), shownNode(p.Instance), p.Host, strings.Join(p.Ports, " "))
 	}
 	return t.print(w, "")
 }

@@ -34,8 +34,9 @@ func registerCommand() *cobra.Command {
 		hold  bool
 	)
 	cmd := &cobra.Command{
-		Use:   "register SERVICE",
-		Short: "Register a host that no agent watches as an instance of a service",
+		Use:               "register SERVICE",
+		ValidArgsFunction: completeArgs(servicesOfFlag),
+		Short:             "Register a host that no agent watches as an instance of a service",
 		Long: `Register a host that no agent watches as an instance of a service, for as long
 as --ttl. What tells one registration from another is the app, the service, the
 address and the port. The same again renews it and replaces everything else, but
@@ -72,7 +73,7 @@ to end, and then removed.`,
 	f := cmd.Flags()
 	f.StringVar(&flags.ip, "ip", "", "address of the host")
 	f.IntVar(&flags.port, "port", 0, "port of the service there")
-	nameFlag(f, &flags.app, "app", defaultApp, "app of the service")
+	appFlag(f, &flags.app, defaultApp, "app of the service")
 	f.StringToStringVar(&flags.tags, "tags", nil, "tags, such as az=a,canary=true")
 	f.IntVar(&flags.weight, "weight", 0, "how often it comes first, 1 to 100, or 0: only if nothing else serves (default as before, else 1)")
 	f.StringVar(&flags.release, "release", "", "release that it runs")
@@ -172,8 +173,9 @@ func deregisterCommand() *cobra.Command {
 		port    int
 	)
 	cmd := &cobra.Command{
-		Use:   "deregister SERVICE",
-		Short: "Remove a host that was registered",
+		Use:               "deregister SERVICE",
+		ValidArgsFunction: completeArgs(servicesOfFlag),
+		Short:             "Remove a host that was registered",
 		Long: `Remove a host that was registered as an instance of a service of an app. Where
 it has that service at several ports, --port says which of them ends.`,
 		Example: `  rackdns deregister legacy --ip 10.0.5.1
@@ -210,6 +212,6 @@ it has that service at several ports, --port says which of them ends.`,
 	reg.add(cmd.Flags())
 	cmd.Flags().StringVar(&ip, "ip", "", "address of the host")
 	cmd.Flags().IntVar(&port, "port", 0, "port of the service there (default the only one)")
-	cmd.Flags().StringVar(&app, "app", defaultApp, "app of the service")
+	appFlag(cmd.Flags(), &app, defaultApp, "app of the service")
 	return cmd
 }

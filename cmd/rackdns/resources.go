@@ -10,8 +10,10 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/rackdns/rackdns/internal/index"
+	"github.com/rackdns/rackdns/internal/near"
 	"github.com/rackdns/rackdns/internal/registry"
 	"github.com/rackdns/rackdns/internal/resource"
+	"github.com/rackdns/rackdns/internal/resource/engine"
 )
 
 // resourceFlags say whose resources a command is about.
@@ -22,7 +24,7 @@ type resourceFlags struct {
 
 func (f *resourceFlags) add(flags *pflag.FlagSet) {
 	f.zoneFlags.add(flags)
-	nameFlag(flags, &f.app, "app", "", "app whose resources it is about (default the rack's own)")
+	appFlag(flags, &f.app, "", "app whose resources it is about (default the rack's own)")
 }
 
 func (f *resourceFlags) check() error {
@@ -48,7 +50,12 @@ func (f *resourceFlags) find(d *registry.Declared, name string) (*registry.Resou
 	if r := d.Resources[name]; r != nil {
 		return r, nil
 	}
-	return nil, fmt.Errorf("resource %s: %s has none of that name", registry.Quote(name), f.owner())
+	return nil, f.unknown(name, slices.Sorted(maps.Keys(d.Resources)))
+}
+
+// unknown says that there is no resource of that name, and which there are.
+func (f *resourceFlags) unknown(name string, known []string) error {
+	return fmt.Errorf("resource %s: %s has none of that name%s", registry.Quote(name), f.owner(), near.Instead(name, known))
 }
 
 func resourcesCommand() *cobra.Command {
@@ -62,7 +69,12 @@ func resourcesCommand() *cobra.Command {
 		Long: `List the resources of the rack or of an app: databases, caches and whatever else
 is reached by a URL with credentials. Those of the rack are made by create and
 linked to apps; those of an app are declared in its convox.yml, or made here from
-their URL.`,
+their URL.
+
+STATUS is what the registry knows: running, or why its container doesn't serve
+(paused, starting, unhealthy, draining, drained), stopped if there is one that
+doesn't run, missing if there has been none for an hour. What is elsewhere is not
+watched: outside. Whether a resource answers is said by resources check.`,
 		Example: `  rackdns resources
   rackdns resources --app shop -o json
   rackdns resources create postgres`,
@@ -78,7 +90,7 @@ their URL.`,
 			var t table
 			t.add("NAME", "TYPE", "STATUS")
 			for _, r := range all {
-				t.add(r.Name, r.Type, r.Status)
+				t.add(r.Name, r.Type, shownStatus(r.Status))
 			}
 			return t.print(cmd.OutOrStdout(), "")
 		},
@@ -107,9 +119,9 @@ type shownResource struct {
 	URL     string            `json:"url,omitempty"`
 }
 
-func (f *resourceFlags) show(r *index.Resource) shownResource {
+func (f *resourceFlags) show(s *index.Snapshot, r *index.Resource) shownResource {
 	return shownResource{
-		App: r.App, Name: r.Name, Type: r.Type, Status: status(r), Domain: f.domain(r),
+		App: r.App, Name: r.Name, Type: r.Type, Status: status(s, r), Domain: f.domain(r),
 		Options: shownOptions(r.Resource), Links: append([]string{}, r.Links...),
 	}
 }
@@ -145,53 +157,77 @@ func shownOptions(r *registry.Resource) map[string]string {
 	return shown
 }
 
-// status is that of the instances where the resource is one of ours. Nobody
-// watches an outside one: what can be said is that it is there to be used.
-func status(r *index.Resource) string {
-	const running = "running"
-	if !r.Backed {
-		return running
-	}
+// What the status of a resource is besides the states of instances.
+const (
+	statusRunning = "running"
+	// statusOutside is one that nobody watches.
+	statusOutside = "outside"
+	// statusStopped is one whose container was there and doesn't run, statusMissing
+	// one of which no container was there for an hour.
+	statusStopped = "stopped"
+	statusMissing = "missing"
+)
+
+// status is that of the instances where the resource is one of ours.
+func status(s *index.Snapshot, r *index.Resource) string {
 	instances := r.Instances()
-	if len(instances) == 0 {
-		return "missing"
+	switch {
+	case slices.ContainsFunc(instances, (*index.Instance).Serving):
+		return statusRunning
+	case len(instances) > 0:
+		return instances[0].State()
+	case !r.Backed && !runByUp(r):
+		return statusOutside
+	case r.App != "" && s.Seen(r.App, r.Type+"-"+r.Name), r.App == "" && s.Seen(engine.App, r.Name):
+		return statusStopped
 	}
-	if slices.ContainsFunc(instances, (*index.Instance).Serving) {
-		return running
+	return statusMissing
+}
+
+// runByUp reports whether a resource is a container of its app's though there is
+// none now: one that is elsewhere has no options.
+func runByUp(r *index.Resource) bool {
+	return r.Manager == registry.ManagerUp && r.Host == "" && len(r.Options) > 0
+}
+
+// shownStatus is the status for people.
+func shownStatus(status string) string {
+	if status == statusOutside {
+		return status + ": not checked"
 	}
-	return instances[0].State()
+	return status
 }
 
 // list returns the resources by name.
 func (f *resourceFlags) list(cmd *cobra.Command) ([]shownResource, error) {
 	all := []shownResource{}
-	found, err := f.look(cmd)
+	s, found, err := f.look(cmd)
 	for _, r := range found {
-		all = append(all, f.show(r))
+		all = append(all, f.show(s, r))
 	}
 	return all, err
 }
 
 // look returns what the index has.
-func (f *resourceFlags) look(cmd *cobra.Command) ([]*index.Resource, error) {
+func (f *resourceFlags) look(cmd *cobra.Command) (*index.Snapshot, []*index.Resource, error) {
 	if err := f.check(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if _, err := f.zone(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	s, err := f.snapshot(cmd.Context(), index.Options{})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if f.app == "" {
-		return slices.Collect(s.Resources()), nil
+		return s, slices.Collect(s.Resources()), nil
 	}
 	a, err := s.AppNamed(f.app)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return slices.Collect(a.Resources()), nil
+	return s, slices.Collect(a.Resources()), nil
 }
 
 func resourceTypesCommand() *cobra.Command {
@@ -220,7 +256,7 @@ func resourceTypesCommand() *cobra.Command {
 			return t.print(cmd.OutOrStdout(), "")
 		},
 	}
-	nameFlag(cmd.Flags(), &app, "app", "", "list the types of an app's resources, which convox.yml declares")
+	appFlag(cmd.Flags(), &app, "", "list the types of an app's resources, which convox.yml declares")
 	out.add(cmd.Flags())
 	return cmd
 }
@@ -235,10 +271,11 @@ type shownOption struct {
 func resourceOptionsCommand() *cobra.Command {
 	var out output
 	cmd := &cobra.Command{
-		Use:     "options TYPE",
-		Short:   "List the options of a type of resource",
-		Example: "  rackdns resources options postgres",
-		Args:    oneWord("type"),
+		Use:               "options TYPE",
+		ValidArgsFunction: completeTypes,
+		Short:             "List the options of a type of resource",
+		Example:           "  rackdns resources options postgres",
+		Args:              oneWord("type"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			typ, err := knownType(args[0])
 			if err != nil {
@@ -265,7 +302,11 @@ func knownType(name string) (*resource.Type, error) {
 	if t := resource.Lookup(name); t != nil {
 		return t, nil
 	}
-	return nil, usagef("type %s: has no options; see rackdns resources types", registry.Quote(name))
+	var known []string
+	for _, t := range slices.Concat(resource.Types(true), resource.Types(false)) {
+		known = append(known, t.Name)
+	}
+	return nil, usagef("type %s: has no options%s; see rackdns resources types", registry.Quote(name), near.Hint(name, known))
 }
 
 func resourceInfoCommand() *cobra.Command {
@@ -274,8 +315,9 @@ func resourceInfoCommand() *cobra.Command {
 		out   output
 	)
 	cmd := &cobra.Command{
-		Use:   "info NAME",
-		Short: "Show a resource, with its URL and the credentials in it",
+		Use:               "info NAME",
+		ValidArgsFunction: completeArgs(knownResources),
+		Short:             "Show a resource, with its URL and the credentials in it",
 		Example: `  rackdns resources info postgres-8458
   rackdns resources info postgres-8458 | grep URL`,
 		Args: folded(1, oneWord("resource")),
@@ -290,7 +332,7 @@ func resourceInfoCommand() *cobra.Command {
 			var t table
 			t.add("NAME", r.Name)
 			t.add("TYPE", r.Type)
-			t.add("STATUS", r.Status)
+			t.add("STATUS", shownStatus(r.Status))
 			t.add("DOMAIN", orDash(r.Domain))
 			label := "OPTIONS"
 			for _, name := range slices.Sorted(maps.Keys(r.Options)) {
@@ -310,13 +352,17 @@ func resourceInfoCommand() *cobra.Command {
 }
 
 func (f *resourceFlags) info(cmd *cobra.Command, name string) (*shownResource, error) {
-	found, err := f.look(cmd)
+	s, found, err := f.look(cmd)
 	if err != nil {
 		return nil, err
 	}
 	at := slices.IndexFunc(found, func(r *index.Resource) bool { return r.Name == name })
 	if at < 0 {
-		return nil, fmt.Errorf("resource %s: %s has none of that name", registry.Quote(name), f.owner())
+		var known []string
+		for _, r := range found {
+			known = append(known, r.Name)
+		}
+		return nil, f.unknown(name, known)
 	}
 	client, err := f.open()
 	if err != nil {
@@ -327,7 +373,7 @@ func (f *resourceFlags) info(cmd *cobra.Command, name string) (*shownResource, e
 	if err != nil {
 		return nil, err
 	}
-	shown := f.show(found[at])
+	shown := f.show(s, found[at])
 	shown.URL = d.Secrets[name]
 	return &shown, nil
 }

@@ -53,8 +53,9 @@ type creation struct {
 func resourceCreateCommand() *cobra.Command {
 	c := &creation{}
 	cmd := &cobra.Command{
-		Use:   "create TYPE [OPTION=VALUE...]",
-		Short: "Make a resource: run it here, or make one known by its URL",
+		Use:               "create TYPE [OPTION=VALUE...]",
+		ValidArgsFunction: completeTypes,
+		Short:             "Make a resource: run it here, or make one known by its URL",
 		Long: `Make a resource. Without a URL it is run as a container on this host's Docker
 Engine, with a password that nobody has to know. With one, from a file or the
 variable RACKDNS_URL, it is a resource that is there already, of any type; the

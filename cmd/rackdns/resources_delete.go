@@ -19,8 +19,9 @@ func resourceDeleteCommand() *cobra.Command {
 		yes     yesFlag
 	)
 	cmd := &cobra.Command{
-		Use:   "delete NAME",
-		Short: "Remove a resource that nothing is linked to",
+		Use:               "delete NAME",
+		ValidArgsFunction: completeArgs(knownResources),
+		Short:             "Remove a resource that nothing is linked to",
 		Long: `Remove a resource that nothing is linked to, with its credentials. If it is run
 here its container goes too; its data only with --volumes. Where the engine that
 ran it is gone for good, --docker off removes what is left.`,
@@ -36,6 +37,9 @@ ran it is gone for good, --docker off removes what is left.`,
 				return err
 			}
 			defer func() { _ = client.Close() }()
+			if err := client.CheckRack(cmd.Context()); err != nil {
+				return err
+			}
 			if volumes {
 				if err := c.confirm(cmd, client, &yes); err != nil {
 					return err

@@ -13,10 +13,14 @@ import (
 
 // resourceLinkCommand returns link, or unlink.
 func resourceLinkCommand(link bool) *cobra.Command {
-	var reg registryFlags
+	var (
+		reg registryFlags
+		app string
+	)
 	cmd := &cobra.Command{
-		Use:   "link NAME APP[/SERVICE]",
-		Short: "Give a resource of the rack to an app, or to one service of it",
+		Use:               "link NAME APP[/SERVICE]",
+		Short:             "Give a resource of the rack to an app, or to one service of it",
+		ValidArgsFunction: completeArgs(rackResources, linkable),
 		Example: `  rackdns resources link postgres-8458 shop
   rackdns resources link postgres-8458 shop/web`,
 	}
@@ -27,24 +31,58 @@ func resourceLinkCommand(link bool) *cobra.Command {
 		doing, preposition = "Unlinking", "from"
 	}
 	cmd.Args = folded(2, func(cmd *cobra.Command, args []string) error {
-		if len(args) != 2 {
+		if len(args) == 0 || len(args) > 2 {
 			return usagef("%s takes a resource and an app, or a service of it; see %[1]s --help", cmd.CommandPath())
 		}
-		return checkLink(args[0], args[1])
+		return nil
 	})
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		to, err := linked(cmd, args)
+		if err != nil {
+			return err
+		}
 		client, err := reg.open()
 		if err != nil {
 			return err
 		}
 		defer func() { _ = client.Close() }()
-		name, to := args[0], args[1]
+		if err := client.CheckRack(cmd.Context()); err != nil {
+			return err
+		}
+		name := args[0]
 		return report(cmd.OutOrStdout(), fmt.Sprintf("%s %s %s %s", doing, name, preposition, to), func() (string, error) {
 			return "", editLinks(cmd.Context(), client, name, to, link)
 		})
 	}
 	reg.add(cmd.Flags())
+	appFlag(cmd.Flags(), &app, "", "the app, in place of the argument")
 	return cmd
+}
+
+// linked returns the app, or the service of it, that a resource is linked to.
+func linked(cmd *cobra.Command, args []string) (string, error) {
+	to := ""
+	if len(args) == 2 {
+		app, service, ofService := strings.Cut(args[1], "/")
+		if err := checkLink(args[0], args[1]); err != nil {
+			return "", err
+		}
+		if _, err := oneOf(cmd, []string{app}, 0, "app"); err != nil {
+			return "", err
+		}
+		if to = app; ofService {
+			to += "/" + service
+		}
+		return to, nil
+	}
+	to, err := oneOf(cmd, nil, 0, "app")
+	if err == nil && to == "" {
+		err = usagef("%s takes a resource and an app, or a service of it; see %[1]s --help", cmd.CommandPath())
+	}
+	if err != nil {
+		return "", err
+	}
+	return to, checkLink(args[0], to)
 }
 
 func checkLink(name, to string) error {

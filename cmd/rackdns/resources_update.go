@@ -91,8 +91,9 @@ func resourceUpdateCommand() *cobra.Command {
 		from urlFlag
 	)
 	cmd := &cobra.Command{
-		Use:   "update NAME [OPTION=VALUE...]",
-		Short: "Change the options of a resource, or its URL",
+		Use:               "update NAME [OPTION=VALUE...]",
+		ValidArgsFunction: completeUpdate,
+		Short:             "Change the options of a resource, or its URL",
 		Long: `Change the options of a resource that is run here, or the URL of one that isn't.
 A resource that needs another image is run anew on its data; if the new container
 fails, the old one is started again.`,
@@ -135,6 +136,9 @@ func (c *change) update(cmd *cobra.Command, options map[string]string, url strin
 		return err
 	}
 	defer func() { _ = client.Close() }()
+	if err := client.CheckRack(ctx); err != nil {
+		return err
+	}
 	d, err := client.Declared(ctx, c.app, true)
 	if err != nil {
 		return err

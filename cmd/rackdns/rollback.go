@@ -32,7 +32,7 @@ are kept for the present release and three before.`,
   rackdns rollback shop --release RLEUTDHBBKD`,
 		Args: oneApp,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := flags.positional(args); err != nil {
+			if err := flags.positional(cmd, args); err != nil {
 				return err
 			}
 			up, err := flags.config(cmd)
@@ -42,22 +42,17 @@ are kept for the present release and three before.`,
 			return asUsage(deploy.Rollback(cmd.Context(), deploy.RollbackConfig{UpConfig: up, Release: release}))
 		},
 	}
-	cmd.ValidArgsFunction = completeApps(&flags.registry, 1)
+	cmd.ValidArgsFunction = completeArgs(knownApps)
 	flags.add(cmd.Flags())
 	cmd.Flags().StringVar(&release, "release", "", "the release to bring back (default the one before)")
 	return cmd
 }
 
 // positional takes the app that stands where it needs no flag.
-func (f *appFlags) positional(args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	if f.app != "" && f.app != args[0] {
-		return usagef("--app %s: and the argument says %s", f.app, registry.Quote(args[0]))
-	}
-	f.app = args[0]
-	return nil
+func (f *appFlags) positional(cmd *cobra.Command, args []string) error {
+	app, err := oneOf(cmd, args, 0, "app")
+	f.app = registry.FoldName(app)
+	return err
 }
 
 func releasesCommand() *cobra.Command {
@@ -74,7 +69,7 @@ remembered; those whose images are gone can't be brought back.`,
 		Example: `  rackdns releases shop`,
 		Args:    oneApp,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := flags.positional(args); err != nil {
+			if err := flags.positional(cmd, args); err != nil {
 				return err
 			}
 			cfg, err := flags.config(cmd)
@@ -96,7 +91,7 @@ remembered; those whose images are gone can't be brought back.`,
 			return t.print(cmd.OutOrStdout(), "")
 		},
 	}
-	cmd.ValidArgsFunction = completeApps(&flags.registry, 1)
+	cmd.ValidArgsFunction = completeArgs(knownApps)
 	flags.add(cmd.Flags())
 	out.add(cmd.Flags())
 	return cmd

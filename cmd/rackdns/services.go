@@ -16,6 +16,7 @@ import (
 func servicesCommand() *cobra.Command {
 	var (
 		reg zoneFlags
+		app string
 		out output
 	)
 	cmd := &cobra.Command{
@@ -38,11 +39,15 @@ any of it lives; what the others claim in vain is said on standard error.`,
 			if err != nil {
 				return err
 			}
+			app, err := oneOf(cmd, args, 0, "app")
+			if err != nil {
+				return err
+			}
 			s, err := reg.snapshot(cmd.Context(), index.Options{})
 			if err != nil {
 				return err
 			}
-			apps, err := chosenApps(s, args)
+			apps, err := chosenApps(s, app)
 			if err != nil {
 				return err
 			}
@@ -53,7 +58,7 @@ any of it lives; what the others claim in vain is said on standard error.`,
 			if out.json {
 				return printJSON(cmd.OutOrStdout(), all)
 			}
-			if err := printServices(cmd.OutOrStdout(), all, len(args) == 0); err != nil {
+			if err := printServices(cmd.OutOrStdout(), all, app == ""); err != nil {
 				return err
 			}
 			if err := printClashes(cmd.ErrOrStderr(), s.Clashes(), apps); err != nil {
@@ -62,8 +67,9 @@ any of it lives; what the others claim in vain is said on standard error.`,
 			return printAliasClashes(cmd.ErrOrStderr(), s.AliasClashes(), apps)
 		},
 	}
-	cmd.ValidArgsFunction = completeApps(&reg.registryFlags, 1)
+	cmd.ValidArgsFunction = completeArgs(knownApps)
 	reg.add(cmd.Flags())
+	appFlag(cmd.Flags(), &app, "", "the app (default all)")
 	out.add(cmd.Flags())
 	return cmd
 }
@@ -132,13 +138,12 @@ func oneApp(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// chosenApps returns the app that is given, by its name or its namespace, else
-// all.
-func chosenApps(s *index.Snapshot, args []string) ([]*index.App, error) {
-	if len(args) == 0 {
+// chosenApps returns the app of that name or namespace, all if there is no name.
+func chosenApps(s *index.Snapshot, name string) ([]*index.App, error) {
+	if name == "" {
 		return slices.Collect(s.Apps()), nil
 	}
-	a, err := s.AppNamed(strings.ToLower(args[0]))
+	a, err := s.AppNamed(strings.ToLower(name))
 	if err != nil {
 		return nil, err
 	}

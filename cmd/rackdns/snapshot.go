@@ -34,7 +34,23 @@ func (f *registryFlags) snapshot(ctx context.Context, opts index.Options) (*inde
 	}
 	x.Start()
 	defer func() { _ = x.Close() }()
-	return firstSnapshot(ctx, client, x)
+	s, err := firstSnapshot(ctx, client, x)
+	if err != nil || !isEmpty(s) {
+		return s, err
+	}
+	// Nothing of it may be all that there is of the rack, or no such rack.
+	return s, client.CheckRack(ctx)
+}
+
+// isEmpty reports whether a rack has nothing that any command shows.
+func isEmpty(s *index.Snapshot) bool {
+	for range s.Apps() {
+		return false
+	}
+	for range s.Resources() {
+		return false
+	}
+	return len(s.Nodes()) == 0
 }
 
 // firstSnapshot waits for the index. An index only ever tries again, so the

@@ -75,7 +75,7 @@ func standaloneCommand() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&s.rack, "rack", "local", "name of the rack")
+	rackFlag(f, &s.rack)
 	f.StringVar(&s.suffix, "suffix", "convox", "domain of the rack: its zone is <rack>.<suffix>")
 	f.StringSliceVar(&s.dns, "dns", []string{"127.0.0.1:1053"}, "where to answer DNS queries, ADDRESS:PORT, HOST:PORT or :PORT; can be there several times")
 	f.StringSliceVar(&s.forwarders, "forwarders", nil, "networks of DNS servers that ask on behalf of others, such as 127.0.0.1 or 10.0.0.0/8: strangers, unless they tell the client's subnet (RFC 7871)")

@@ -113,6 +113,11 @@ func (d *down) known(ctx context.Context, r *registry.Client) (bool, error) {
 	if err != nil || len(left.Volumes) > 0 {
 		return err == nil, wrap(err, "list the volumes of app "+d.app)
 	}
+	built := false
+	err = d.eachBuilt(ctx, func(_, _, _ string) error { built = true; return nil })
+	if err != nil || built {
+		return err == nil, err
+	}
 	if d.cfg.Written && !d.named {
 		d.say(d.app, "there is nothing of it to remove")
 		return false, nil

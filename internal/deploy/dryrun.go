@@ -32,7 +32,7 @@ func (u *up) rehearse(ctx context.Context, r *registry.Client) (err error) {
 		}
 	}
 	for _, e := range u.gone {
-		u.say(e.component(), "would stop %s, which the manifest does not have any more", e.name)
+		u.say(e.component(), "would stop %s, which the manifest does not have any more", e)
 	}
 	return nil
 }
@@ -49,15 +49,15 @@ func (c *component) wouldDo() []string {
 	for _, s := range c.steps {
 		switch s.action {
 		case discard:
-			all = append(all, "would remove "+s.container.name+", which does not run")
+			all = append(all, "would remove "+s.container.String()+", which does not run")
 		case keep:
-			all = append(all, "would keep "+s.container.name)
+			all = append(all, "would keep "+s.container.String())
 		case start:
 			all = append(all, fmt.Sprintf("would start instance %d and wait until it serves", s.number))
 		case stop:
-			all = append(all, "would stop "+s.container.name)
+			all = append(all, "would stop "+s.container.released())
 		case replace:
-			all = append(all, fmt.Sprintf("would stop %s and then start instance %d in its place", s.container.name, s.number))
+			all = append(all, fmt.Sprintf("would stop %s and then start instance %d in its place", s.container.released(), s.number))
 		}
 	}
 	return all

@@ -8,6 +8,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"github.com/rackdns/rackdns/internal/near"
 	"github.com/rackdns/rackdns/internal/registry"
 )
 
@@ -262,7 +263,7 @@ func (r *reader) ignore(e entry, at, why string) {
 // unknown is an error if a key was most likely meant to be another one, and else
 // worth a warning.
 func (r *reader) unknown(e entry, at string, known map[string]*Key) error {
-	if meant := near(e.key, slices.Collect(maps.Keys(known))); meant != "" {
+	if meant := near.Name(e.key, slices.Collect(maps.Keys(known))); meant != "" {
 		return r.errorf(e.line, at, "is not a key; did you mean %s?", meant)
 	}
 	if instead := elsewhere[e.key]; instead != "" {

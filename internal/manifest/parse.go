@@ -14,6 +14,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"github.com/rackdns/rackdns/internal/near"
 	"github.com/rackdns/rackdns/internal/registry"
 )
 
@@ -212,7 +213,7 @@ func (r *reader) resourceType(n *yaml.Node, path string) (string, error) {
 			instead = "want " + plain + ", or give the URL of the one in the cloud in the app's environment"
 		}
 	}
-	if meant := near(s, Types); meant != "" {
+	if meant := near.Name(s, Types); meant != "" {
 		instead = "did you mean " + meant + "?"
 	}
 	if told := notTypes[s]; told != "" {

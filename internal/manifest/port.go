@@ -8,6 +8,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"github.com/rackdns/rackdns/internal/near"
 	"github.com/rackdns/rackdns/internal/registry"
 )
 
@@ -139,7 +140,7 @@ func (r *reader) protocol(line int, path, protocol string) error {
 	if slices.Contains(protocols, protocol) {
 		return nil
 	}
-	if meant := near(protocol, protocols); meant != "" {
+	if meant := near.Name(protocol, protocols); meant != "" {
 		return r.errorf(line, path, "%s is not a protocol; did you mean %s?", registry.Quote(protocol), meant)
 	}
 	return r.errorf(line, path, "%s is not a protocol; want tcp or udp", registry.Quote(protocol))

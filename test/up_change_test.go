@@ -180,15 +180,17 @@ func TestUpReplacesResource(t *testing.T) {
 // the engine ends what it was told to stop, whoever has given up.
 func TestUpInterruptedWhileItStops(t *testing.T) {
 	t.Parallel()
-	program, err := containerBinary()
-	if err != nil {
-		t.Fatal(err)
-	}
+	needTool(t, "redis-server")
 	var images [2]string
 	for n := range images {
-		files := map[string]string{"container": program}
-		images[n], err = importImage(fmt.Sprintf("rackdns-test-slow%d:%s", n, runID), files,
-			`ENTRYPOINT ["/container", "-http", "6379", "-linger", "3s"]`, fmt.Sprintf("LABEL number=%d", n))
+		var err error
+		images[n], err = serverImage{
+			name: fmt.Sprint("slow", n), programs: []string{"/usr/bin/redis-server"}, dirs: []string{"/data"},
+			changes: []string{
+				`ENTRYPOINT ["sh", "-c", "redis-server --protected-mode no & p=$!; trap 'sleep 3; kill $p; wait $p; exit' TERM; wait $p"]`,
+				"ENV PATH=/usr/bin:/bin", "WORKDIR /data", fmt.Sprintf("LABEL number=%d", n),
+			},
+		}.build()
 		if err != nil {
 			t.Fatal(err)
 		}

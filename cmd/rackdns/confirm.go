@@ -23,14 +23,20 @@ func (f *yesFlag) add(flags *pflag.FlagSet) {
 // confirm asks whether something may be removed for ever. Where there is no
 // terminal to ask at, --yes has to say so.
 func (f *yesFlag) confirm(cmd *cobra.Command, what string) error {
+	return f.ask(cmd, "--volumes: would remove "+what+" for ever", "Remove "+what+" for ever?")
+}
+
+// ask asks a question about what would be done, which is a mistake where there
+// is nobody to ask.
+func (f *yesFlag) ask(cmd *cobra.Command, would, question string) error {
 	if f.yes {
 		return nil
 	}
 	in, ok := cmd.InOrStdin().(*os.File)
 	if !ok || !term.IsTerminal(int(in.Fd())) {
-		return usagef("--volumes: would remove %s for ever, and there is nobody to ask: nothing was changed; say --yes", what)
+		return usagef("%s, and there is nobody to ask: nothing was changed; say --yes", would)
 	}
-	if _, err := fmt.Fprintf(cmd.ErrOrStderr(), "Remove %s for ever? [y/N] ", what); err != nil {
+	if _, err := fmt.Fprint(cmd.ErrOrStderr(), question+" [y/N] "); err != nil {
 		return err
 	}
 	answer, err := readLine(cmd.Context(), in)

@@ -133,7 +133,7 @@ func rootCommand() *cobra.Command {
 		standaloneCommand(), dnsCommand(), agentCommand(),
 		upCommand(), downCommand(), rollbackCommand(), releasesCommand(),
 		servicesCommand(), psCommand(), resolveCommand(), explainCommand(), doctorCommand(),
-		envCommand(), execCommand(), resourcesCommand(),
+		envCommand(), execCommand(), resourcesCommand(), backupCommand(), restoreCommand(),
 		registerCommand(), deregisterCommand(), nodeCommand(),
 		registryCommand(), rolesCommand(), completionCommand(), probeCommand(), versionCommand(),
 	} {

@@ -2,15 +2,13 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"fmt"
-	"io"
-	"net"
-	"net/http"
-	"net/url"
+	"errors"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/rackdns/rackdns/internal/probe"
 )
 
 // probeTimeout ends a check that nobody else ends: the engine does, but it
@@ -34,49 +32,11 @@ func probeCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), probeTimeout)
 			defer cancel()
-			return probe(ctx, args[0])
+			err := probe.Probe(ctx, args[0], os.Getenv)
+			if errors.Is(err, probe.ErrTarget) {
+				return usagef("probe: %w", err)
+			}
+			return err
 		},
 	}
-}
-
-// probe asks http and https for an answer that is no error, and is content
-// with a connection for tcp.
-func probe(ctx context.Context, target string) error {
-	u, err := url.Parse(target)
-	if err != nil {
-		return usagef("probe: %w", err)
-	}
-	switch u.Scheme {
-	case "tcp":
-		c, err := new(net.Dialer).DialContext(ctx, "tcp", u.Host)
-		if err != nil {
-			return err
-		}
-		return c.Close()
-	case "http", "https":
-		return probeHTTP(ctx, target)
-	}
-	return usagef("probe: %q: want http, https or tcp", target)
-}
-
-func probeHTTP(ctx context.Context, target string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, http.NoBody)
-	if err != nil {
-		return usagef("probe: %w", err)
-	}
-	transport := &http.Transport{
-		DisableKeepAlives: true,
-		// The certificate is not for the loopback address.
-		TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
-	}
-	reply, err := transport.RoundTrip(req)
-	if err != nil {
-		return err
-	}
-	defer reply.Body.Close()
-	_, _ = io.Copy(io.Discard, io.LimitReader(reply.Body, 1<<20))
-	if reply.StatusCode < 200 || reply.StatusCode > 399 {
-		return fmt.Errorf("%s: %s", target, reply.Status)
-	}
-	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 
@@ -35,15 +36,24 @@ func (f *dockerFlag) open(rack string) (*engine.Engine, error) {
 	if err := checkDocker(f.host); err != nil {
 		return nil, err
 	}
-	return engine.Open(f.host, rack)
+	e, err := engine.Open(f.host, rack)
+	if err != nil {
+		return nil, err
+	}
+	if self, err := os.Executable(); err == nil {
+		e.UseProgram(self)
+	}
+	return e, nil
 }
 
 // creation is one call of create.
 type creation struct {
 	resourceFlags
-	from   urlFlag
-	docker dockerFlag
-	name   string
+	from     urlFlag
+	docker   dockerFlag
+	password passwordFlag
+	name     string
+	public   bool
 
 	kind    string
 	options map[string]string
@@ -57,11 +67,17 @@ func resourceCreateCommand() *cobra.Command {
 		ValidArgsFunction: completeTypes,
 		Short:             "Make a resource: run it here, or make one known by its URL",
 		Long: `Make a resource. Without a URL it is run as a container on this host's Docker
-Engine, with a password that nobody has to know. With one, from a file or the
-variable RACKDNS_URL, it is a resource that is there already, of any type; the
-URL is kept as it is, and never shown in DNS.`,
+Engine, with a password that nobody has to know. A type that has no password is
+reached from this host and from the rack's containers alone, unless --open says
+that everybody who reaches the host may use it. Should the data of a deleted
+resource of that name and type be here still, they are its data again, with the
+password that they have.
+
+With a URL, from a file or the variable RACKDNS_URL, it is a resource that is
+there already, of any type; the URL is kept as it is, and never shown in DNS.`,
 		Example: `  rackdns resources create postgres
   rackdns resources create redis Version=6.2 --name cache
+  rackdns resources create memcached --open
   rackdns resources create oracle --url-file oracle.url
   pass show db | rackdns resources create mysql --app shop --name db --url-file -`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -76,6 +92,12 @@ URL is kept as it is, and never shown in DNS.`,
 				return err
 			}
 			warnIgnored(cmd.ErrOrStderr(), ignored)
+			if t := resource.Lookup(c.kind); c.url == "" && t != nil && t.Open(c.options) {
+				_, err := fmt.Fprintf(cmd.ErrOrStderr(), "rackdns: this %s has no password: whoever reaches this host can read and write all that is in it\n", c.kind)
+				if err != nil {
+					return err
+				}
+			}
 			client, err := c.open()
 			if err != nil {
 				return err
@@ -95,6 +117,8 @@ URL is kept as it is, and never shown in DNS.`,
 	c.add(cmd.Flags())
 	c.from.add(cmd.Flags())
 	c.docker.add(cmd.Flags())
+	c.password.add(cmd.Flags())
+	cmd.Flags().BoolVar(&c.public, "open", false, "let everybody who reaches this host use it: without a password, where its type can do without (as option Open=true)")
 	nameFlag(cmd.Flags(), &c.name, "name", "", "name of the resource (default <type>-<number>)")
 	return cmd
 }
@@ -136,6 +160,14 @@ func (c *creation) check(cmd *cobra.Command, args []string) (ignored []string, e
 		return nil, err
 	}
 	typ := resource.Lookup(c.kind)
+	if c.public {
+		if typ != nil {
+			if _, ok := typ.Option(resource.OptionOpen); !ok {
+				return nil, usagef("--open: a %s always has a password", c.kind)
+			}
+		}
+		c.options[resource.OptionOpen] = "true"
+	}
 	given, ignored, err := checkOptions(typ, c.kind, c.options)
 	switch {
 	case err != nil:
@@ -144,6 +176,9 @@ func (c *creation) check(cmd *cobra.Command, args []string) (ignored []string, e
 		return nil, usagef("option %s: there is another URL in --url-file or %s", resource.OptionURL, urlVariable)
 	case given != "":
 		c.url = given
+	}
+	if err := c.password.read(cmd, typ, c.options); err != nil {
+		return nil, err
 	}
 	return ignored, c.checkSource(typ, len(c.options) > len(ignored))
 }
@@ -167,8 +202,7 @@ func (c *creation) checkSource(typ *resource.Type, chosen bool) error {
 	case !slices.Contains(resource.Types(true), typ):
 		return usagef("type %s: is run only for apps, by their convox.yml; a rack's needs a URL: %s", c.kind, how)
 	}
-	_, err := typ.New(c.options, resource.NewPassword())
-	if err != nil {
+	if _, err := typ.Next(c.options, resource.Past{}); err != nil {
 		return usageError{err}
 	}
 	return nil
@@ -189,7 +223,7 @@ func (c *creation) create(ctx context.Context, client *registry.Client) (*regist
 
 // chooseName finds a name that is free, or finds out whether the given one is.
 func (c *creation) chooseName(ctx context.Context, client *registry.Client) error {
-	d, err := client.Declared(ctx, c.app, false)
+	d, err := client.Declared(ctx, c.app, true)
 	if err != nil {
 		return err
 	}
@@ -200,7 +234,7 @@ func (c *creation) chooseName(ctx context.Context, client *registry.Client) erro
 	start := rand.IntN(all)
 	for n := range all {
 		name := fmt.Sprintf("%s-%d", c.kind, firstNumber+(start+n)%all)
-		if d.Resources[name] == nil {
+		if _, kept := d.Secrets[name]; d.Resources[name] == nil && !kept {
 			c.name = name
 			return nil
 		}
@@ -227,10 +261,6 @@ func (c *creation) declare(ctx context.Context, client *registry.Client, r *regi
 
 // run runs the resource and declares it when it does.
 func (c *creation) run(ctx context.Context, client *registry.Client, r *registry.Resource) error {
-	spec, err := resource.Lookup(c.kind).New(c.options, resource.NewPassword())
-	if err != nil {
-		return err
-	}
 	zone, err := c.zone()
 	if err != nil {
 		return err
@@ -240,9 +270,12 @@ func (c *creation) run(ctx context.Context, client *registry.Client, r *registry
 		return err
 	}
 	defer func() { _ = e.Close() }()
-	url := spec.URL(resourceDomain("", r.Name, strings.TrimSuffix(zone, ".")))
 	return alone(ctx, client, r.Name, func(ctx context.Context) error {
-		left, err := c.reserve(ctx, client)
+		kept, err := e.Kept(ctx, r.Name, c.kind)
+		if err != nil {
+			return err
+		}
+		left, url, err := c.reserve(ctx, client, kept)
 		if err == nil && left {
 			// Nobody has ever used the data.
 			err = e.Remove(ctx, r.Name, true)
@@ -250,10 +283,24 @@ func (c *creation) run(ctx context.Context, client *registry.Client, r *registry
 		if err != nil {
 			return err
 		}
-		started, err := e.Run(ctx, r.Name, c.kind, spec)
+		typ, options, run := resource.Lookup(c.kind), c.options, e.Run
+		if url != "" {
+			run = e.Replace
+		} else {
+			options = typ.Protect(options)
+		}
+		past, err := resource.PastOf(url, url != "")
+		if err != nil {
+			return fmt.Errorf("resource %s: %w", r.Name, err)
+		}
+		spec, err := typ.Next(options, past)
+		var started *engine.Started
+		if err == nil {
+			started, err = run(ctx, r.Name, c.kind, spec)
+		}
 		if err == nil {
 			r.Host, r.Port, r.Options = started.ID, spec.Port, spec.Options
-			err = started.Settle(ctx, c.declare(ctx, client, r, url))
+			err = started.Settle(ctx, c.declare(ctx, client, r, spec.URL(resourceDomain("", r.Name, strings.TrimSuffix(zone, ".")))))
 		}
 		if err != nil {
 			err = errors.Join(err, forget(ctx, client, r.Name))
@@ -269,20 +316,28 @@ func (c *creation) run(ctx context.Context, client *registry.Client, r *registry
 const creating = "being created"
 
 // reserve marks a resource as one that is being created, before anything is run
-// for it. It reports whether it was marked already.
-func (c *creation) reserve(ctx context.Context, client *registry.Client) (left bool, err error) {
+// for it. It reports whether it was marked already. Credentials whose data are
+// kept are of a resource that was deleted: they are returned, and stay.
+func (c *creation) reserve(ctx context.Context, client *registry.Client, kept bool) (left bool, url string, err error) {
 	err = client.Edit(ctx, "", func(d *registry.Declared) error {
+		left, url = false, ""
 		if err := c.free(d, c.name); err != nil {
 			return err
 		}
-		var is string
-		if is, left = d.Secrets[c.name]; left && is != creating {
+		switch is, marked := d.Secrets[c.name]; {
+		case !marked:
+		case is == creating:
+			left = true
+		case kept:
+			url = is
+			return nil
+		default:
 			return fmt.Errorf("resource %s: %s has credentials of one, and perhaps its data, though none that can be read: choose another name, or remove them for ever with resources delete %[1]s --volumes", c.name, c.owner())
 		}
 		d.Secrets[c.name] = creating
 		return nil
 	})
-	return left, err
+	return left, url, err
 }
 
 // forget removes the mark of a creation of which nothing is left, also for

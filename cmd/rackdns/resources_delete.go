@@ -22,9 +22,11 @@ func resourceDeleteCommand() *cobra.Command {
 		Use:               "delete NAME",
 		ValidArgsFunction: completeArgs(knownResources),
 		Short:             "Remove a resource that nothing is linked to",
-		Long: `Remove a resource that nothing is linked to, with its credentials. If it is run
-here its container goes too; its data only with --volumes. Where the engine that
-ran it is gone for good, --docker off removes what is left.`,
+		Long: `Remove a resource that nothing is linked to. If it is run here its container goes
+too. Its data stay, and its password as long as they do: a resource of the same
+name and type that is created later has them again. --volumes removes both for
+ever; it names the data, and asks. Where the engine that ran it is gone for good,
+--docker off removes what is left.`,
 		Example: `  rackdns resources delete postgres-8458
   rackdns resources delete postgres-8458 --volumes --yes`,
 		Args: folded(1, oneWord("resource")),
@@ -45,9 +47,15 @@ ran it is gone for good, --docker off removes what is left.`,
 					return err
 				}
 			}
-			return report(cmd.OutOrStdout(), "Deleting "+c.name, func() (string, error) {
-				return "", c.delete(cmd.Context(), client, volumes)
+			kept := ""
+			err = report(cmd.OutOrStdout(), "Deleting "+c.name, func() (_ string, err error) {
+				kept, err = c.delete(cmd.Context(), client, volumes)
+				return "", err
 			})
+			if err == nil && kept != "" {
+				_, err = fmt.Fprintf(cmd.ErrOrStderr(), "rackdns: its data are kept in volume %s, with their password: resources create with --name %s has them again, resources delete %[2]s --volumes removes them for ever\n", kept, c.name)
+			}
+			return err
 		},
 	}
 	c.add(cmd.Flags())
@@ -87,34 +95,39 @@ func (c *change) confirm(cmd *cobra.Command, client *registry.Client, yes *yesFl
 
 // delete removes the declaration first, since only that can be done at once
 // with finding out that nothing is linked.
-func (c *change) delete(ctx context.Context, client *registry.Client, volumes bool) error {
+func (c *change) delete(ctx context.Context, client *registry.Client, volumes bool) (kept string, err error) {
 	d, err := client.Declared(ctx, c.app, true)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if is, marked := d.Secrets[c.name]; marked && c.app == "" && d.Resources[c.name] == nil {
 		if is != creating && !volumes {
-			return fmt.Errorf("resource %s: %s has credentials of one, and perhaps its data, though none that can be read: --volumes removes all of that for ever", c.name, c.owner())
+			return "", fmt.Errorf("resource %s: %s has credentials of one, and perhaps its data, though none that can be read: --volumes removes all of that for ever", c.name, c.owner())
 		}
-		return c.sweep(ctx, client)
+		return "", c.sweep(ctx, client)
 	}
 	r, err := c.unlinked(d)
 	if err == nil {
 		err = c.notUps(r)
 	}
 	if err != nil {
-		return err
+		return "", err
 	}
 	e, err := c.engine(ctx, r)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if e == nil {
-		return c.undeclare(ctx, client)
+		return "", c.undeclare(ctx, client, false)
 	}
 	defer func() { _ = e.Close() }()
-	return alone(ctx, client, c.name, func(ctx context.Context) error {
-		if err := c.undeclare(ctx, client); err != nil {
+	err = alone(ctx, client, c.name, func(ctx context.Context) error {
+		if !volumes {
+			if kept, err = e.Data(ctx, c.name); err != nil {
+				return err
+			}
+		}
+		if err := c.undeclare(ctx, client, kept != ""); err != nil {
 			return err
 		}
 		if err := e.Remove(ctx, c.name, volumes); err != nil {
@@ -122,13 +135,18 @@ func (c *change) delete(ctx context.Context, client *registry.Client, volumes bo
 		}
 		return nil
 	})
+	return kept, err
 }
 
-func (c *change) undeclare(ctx context.Context, client *registry.Client) error {
+// undeclare removes the declaration. The password lives as long as the data that
+// it opens.
+func (c *change) undeclare(ctx context.Context, client *registry.Client, kept bool) error {
 	return client.Edit(ctx, c.app, func(d *registry.Declared) error {
 		_, err := c.unlinked(d)
 		delete(d.Resources, c.name)
-		delete(d.Secrets, c.name)
+		if !kept {
+			delete(d.Secrets, c.name)
+		}
 		return err
 	})
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -17,8 +16,9 @@ import (
 // change is one call of update or delete.
 type change struct {
 	resourceFlags
-	docker dockerFlag
-	name   string
+	docker   dockerFlag
+	password passwordFlag
+	name     string
 }
 
 func (c *change) take(name string) error {
@@ -96,8 +96,10 @@ func resourceUpdateCommand() *cobra.Command {
 		Short:             "Change the options of a resource, or its URL",
 		Long: `Change the options of a resource that is run here, or the URL of one that isn't.
 A resource that needs another image is run anew on its data; if the new container
-fails, the old one is started again.`,
+fails, the old one is started again. Another password is given to the server, and
+what the data were made with can't be changed any more.`,
 		Example: `  rackdns resources update redis-8193 Version=7.2
+  pass show db | rackdns resources update postgres-8458 --password-file -
   rackdns resources update oracle-2871 --url-file oracle.url`,
 		Args: folded(1, func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -117,7 +119,7 @@ fails, the old one is started again.`,
 			if err != nil {
 				return err
 			}
-			if url == "" && len(options) == 0 {
+			if url == "" && len(options) == 0 && c.password.file == "" {
 				return usagef("%s takes options or a URL; see %[1]s --help", cmd.CommandPath())
 			}
 			return c.update(cmd, options, url)
@@ -125,6 +127,7 @@ fails, the old one is started again.`,
 	}
 	c.add(cmd.Flags())
 	c.docker.add(cmd.Flags())
+	c.password.add(cmd.Flags())
 	from.add(cmd.Flags())
 	return cmd
 }
@@ -160,6 +163,9 @@ func (c *change) update(cmd *cobra.Command, options map[string]string, url strin
 	for _, name := range ignored {
 		delete(options, name)
 	}
+	if err := c.password.read(cmd, resource.Lookup(r.Type), options); err != nil {
+		return err
+	}
 	backed := index.IsInstanceID(r.Host)
 	switch {
 	case url != "" && backed:
@@ -179,7 +185,11 @@ func (c *change) update(cmd *cobra.Command, options map[string]string, url strin
 		case url != "":
 			return "", c.edit(ctx, client, r, func(now *registry.Resource) string { setOutside(now, url); return url })
 		case spec != nil:
-			return "", c.runAnew(ctx, client, r, *spec)
+			was, err := resource.AccountOf(d.Secrets[c.name])
+			if err != nil {
+				return "", err
+			}
+			return "", c.runAnew(ctx, client, r, *spec, was.Password != spec.Account.Password)
 		}
 		return "", nil
 	})
@@ -192,18 +202,13 @@ func respecify(r *registry.Resource, url string, options map[string]string) (*re
 	if typ == nil || !typ.Runs() {
 		return nil, fmt.Errorf("resource %s: its type %s can't be run here", r.Name, registry.Quote(r.Type))
 	}
-	password, err := resource.PasswordOf(url)
+	past, err := resource.PastOf(url, true)
 	if err != nil {
 		return nil, fmt.Errorf("resource %s: %w", r.Name, err)
 	}
 	wanted, err := typ.Normal(options)
 	if err != nil {
 		return nil, usageError{err}
-	}
-	for name, value := range wanted {
-		if o, _ := typ.Option(name); o.Fixed && value != r.Options[name] {
-			return nil, usagef("option %s: can't be changed any more; make another resource", name)
-		}
 	}
 	all := maps.Clone(r.Options)
 	if all == nil {
@@ -214,15 +219,16 @@ func respecify(r *registry.Resource, url string, options map[string]string) (*re
 		delete(all, resource.OptionVersion)
 	}
 	maps.Copy(all, wanted)
-	spec, err := typ.New(all, cmp.Or(password, resource.NewPassword()))
+	spec, err := typ.Next(all, past)
 	if err != nil {
 		return nil, usageError{err}
 	}
 	return &spec, nil
 }
 
-// runAnew replaces the container if it has to, and declares what is new.
-func (c *change) runAnew(ctx context.Context, client *registry.Client, r *registry.Resource, spec resource.Spec) error {
+// runAnew replaces the container if it has to, and declares what is new. anew says
+// that it has to.
+func (c *change) runAnew(ctx context.Context, client *registry.Client, r *registry.Resource, spec resource.Spec, anew bool) error {
 	zone, err := c.zone()
 	if err != nil {
 		return err
@@ -234,7 +240,10 @@ func (c *change) runAnew(ctx context.Context, client *registry.Client, r *regist
 			return url
 		})
 	}
-	same := r.Options[resource.OptionImage] == spec.Options[resource.OptionImage] && r.Options[resource.OptionVersion] == spec.Options[resource.OptionVersion]
+	same := !anew
+	for _, name := range []string{resource.OptionImage, resource.OptionVersion, resource.OptionOpen} {
+		same = same && r.Options[name] == spec.Options[name]
+	}
 	if same {
 		node, err := c.node(ctx)
 		if err != nil {

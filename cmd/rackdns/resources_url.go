@@ -34,7 +34,7 @@ func (f *urlFlag) read(cmd *cobra.Command) (string, error) {
 		return "", nil
 	}
 	if f.file != "" {
-		b, err := f.readFile(cmd)
+		b, err := readSecret(cmd, f.file)
 		if err != nil {
 			return "", usagef("--url-file: %w", err)
 		}
@@ -53,10 +53,43 @@ func (f *urlFlag) read(cmd *cobra.Command) (string, error) {
 	return url, nil
 }
 
-func (f *urlFlag) readFile(cmd *cobra.Command) ([]byte, error) {
+// passwordFlag is where a password comes from. There is none on a command line.
+type passwordFlag struct{ file string }
+
+func (f *passwordFlag) add(flags *pflag.FlagSet) {
+	flags.StringVar(&f.file, "password-file", "", "file with the server's password, - for stdin (default one that is made)")
+}
+
+// read puts the password among the options. No error repeats any of it.
+func (f *passwordFlag) read(cmd *cobra.Command, typ *resource.Type, options map[string]string) error {
+	if f.file == "" {
+		return nil
+	}
+	if typ == nil {
+		return usagef("--password-file: this type of resource has no such option")
+	}
+	if _, ok := typ.Option(resource.OptionPassword); !ok {
+		return usagef("--password-file: a resource of type %s has no password", typ.Name)
+	}
+	b, err := readSecret(cmd, f.file)
+	if err != nil {
+		return usagef("--password-file: %w", err)
+	}
+	password := strings.TrimSuffix(string(b), "\n")
+	if password == "" {
+		return usagef("--password-file %s: is empty", f.file)
+	}
+	options[resource.OptionPassword] = password
+	if _, err := typ.Normal(options); err != nil {
+		return usageError{err}
+	}
+	return nil
+}
+
+func readSecret(cmd *cobra.Command, from string) ([]byte, error) {
 	in := cmd.InOrStdin()
-	if f.file != "-" {
-		file, err := os.Open(f.file)
+	if from != "-" {
+		file, err := os.Open(from)
 		if err != nil {
 			return nil, err
 		}
@@ -96,7 +129,7 @@ func checkOptions(typ *resource.Type, name string, options map[string]string) (u
 		o, _ := typ.Option(option)
 		switch {
 		case o.Secret:
-			return "", nil, usagef("option %s: is a secret and can't be an argument; leave it out, and one is generated", o.Name)
+			return "", nil, usagef("option %s: is a secret and can't be an argument; leave it out, and one is generated, or use --password-file", o.Name)
 		case o.Name == resource.OptionURL && resource.HasCredentials(value):
 			return "", nil, usagef("option %s: may have credentials in it and can't be an argument; use --url-file or %s", o.Name, urlVariable)
 		case o.Name == resource.OptionURL && (value == "" || strings.ContainsFunc(value, unicode.IsControl)):

@@ -5,6 +5,7 @@ import (
 	"maps"
 
 	"github.com/rackdns/rackdns/internal/registry"
+	"github.com/rackdns/rackdns/internal/resource"
 )
 
 // announce tells the registry of services and resources that there were none of,
@@ -15,9 +16,24 @@ func (u *up) announce(ctx context.Context) error {
 	return u.registry.Edit(ctx, u.app, func(d *registry.Declared) error {
 		copyNew(d.Services, u.declared.Services)
 		copyNew(d.Resources, u.declared.Resources)
-		maps.Copy(d.Secrets, u.urls)
+		for name, url := range u.urls {
+			if was := d.Secrets[name]; was == "" || samePassword(was, url) {
+				d.Secrets[name] = url
+			}
+		}
 		return nil
 	})
+}
+
+// samePassword tells whether two URLs have one password. Another one is that of
+// the data only once their server has taken it.
+func samePassword(a, b string) bool {
+	was, err := resource.AccountOf(a)
+	if err != nil {
+		return true // it can't be that of any data
+	}
+	is, err := resource.AccountOf(b)
+	return err == nil && was.Password == is.Password
 }
 
 func copyNew[V any](to, from map[string]V) {
@@ -33,6 +49,7 @@ func (u *up) declare(ctx context.Context, c *component) error {
 	return u.registry.Edit(ctx, u.app, func(d *registry.Declared) error {
 		if c.resource {
 			d.Resources[c.name] = u.declared.Resources[c.name]
+			d.Secrets[c.name] = u.urls[c.name]
 		} else {
 			d.Services[c.name] = u.declared.Services[c.name]
 		}

@@ -65,6 +65,12 @@
 // made once and kept in the registry's secrets, since the data is only of use
 // with it. Its port is not published: whoever uses it is on the rack's network.
 //
+// What may be changed of it is said by package resource, for `resources update`
+// too. Another password is given to the server once that runs on the data
+// (data.go), and to the registry once it has been. It can be cut off anywhere:
+// the passwords that the data may have are those of the registry, of the manifest
+// and of the containers that there are, and they are tried in turn.
+//
 // # Health checks
 //
 // What a container has to run a check with can't be known: an image may be a

@@ -126,29 +126,3 @@ func (s *site) surveyVolumes(ctx context.Context, p *progress) error {
 	slices.SortFunc(s.data, func(a, b *volume.Volume) int { return strings.Compare(a.Name, b.Name) })
 	return nil
 }
-
-// checkVolume makes sure that a resource's volume is its own and has data of its
-// type, and that nobody else works on them.
-func (u *up) checkVolume(ctx context.Context, c *component) error {
-	for _, v := range u.data {
-		kind := v.Labels[label.Resource]
-		if v.Name == c.spec.Volume && kind != "" && kind != c.spec.Labels[label.Resource] {
-			return fmt.Errorf("%s: volume %s has the data of a resource of type %s: give this one another name, or remove them for ever (docker volume rm %[2]s)", c, v.Name, kind)
-		}
-	}
-	if !changes(c.steps) {
-		return nil
-	}
-	users, err := u.ContainerList(ctx, container.ListOptions{Filters: filters.NewArgs(filters.Arg("volume", c.spec.Volume))})
-	if err != nil {
-		return fmt.Errorf("%s: list who uses volume %s: %w", c, c.spec.Volume, err)
-	}
-	for _, user := range users {
-		own := slices.ContainsFunc(c.have, func(e *existing) bool { return e.id == user.ID })
-		writes := slices.ContainsFunc(user.Mounts, func(m container.MountPoint) bool { return m.Name == c.spec.Volume && m.RW })
-		if !own && writes {
-			return fmt.Errorf("%s: volume %s is in use by container %s, and two would ruin the data: stop that one first", c, c.spec.Volume, asExisting(&user).name)
-		}
-	}
-	return nil
-}

@@ -5,14 +5,14 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"maps"
-	"path"
 	"strconv"
 	"time"
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/mount"
-	"github.com/docker/docker/api/types/versions"
 	"github.com/docker/go-connections/nat"
+
+	"github.com/rackdns/rackdns/internal/program"
 )
 
 // spec is all that makes two containers of a service different, but their
@@ -84,32 +84,12 @@ func (s *spec) config(network, apiVersion string) (*container.Config, *container
 		h.Mounts = append(h.Mounts, mount.Mount{Type: mount.TypeVolume, Source: s.Volume, Target: s.Data})
 	}
 	if s.Health != nil {
-		c.Healthcheck = s.Health.config(apiVersion)
-		h.Mounts = append(h.Mounts, mount.Mount{Type: mount.TypeVolume, Source: s.Health.Program, Target: programDir, ReadOnly: true})
+		c.Healthcheck = program.Check{
+			URL: s.Health.URL, Interval: s.Health.Interval, Timeout: s.Health.Timeout, Grace: s.Health.Grace,
+		}.Config(apiVersion)
+		h.Mounts = append(h.Mounts, program.Mount(s.Health.Program))
 	}
 	return c, h
-}
-
-// startInterval is the time between two checks until the first one succeeds,
-// for at most startPeriod, where the engine can tell that apart.
-const (
-	startInterval        = 500 * time.Millisecond
-	startPeriod          = 30 * time.Second
-	startIntervalVersion = "1.44"
-)
-
-func (c *check) config(apiVersion string) *container.HealthConfig {
-	h := &container.HealthConfig{
-		Test:        []string{"CMD", path.Join(programDir, programName), "probe", c.URL},
-		Interval:    c.Interval,
-		Timeout:     c.Timeout,
-		StartPeriod: c.Grace,
-	}
-	if versions.GreaterThanOrEqualTo(apiVersion, startIntervalVersion) {
-		h.StartPeriod = max(c.Grace, startPeriod)
-		h.StartInterval = min(c.Interval, startInterval)
-	}
-	return h
 }
 
 // probeURL is where a container checks itself.

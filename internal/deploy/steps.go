@@ -63,6 +63,9 @@ func (u *up) takeStep(ctx context.Context, c *component, s step) error {
 		u.say(c.name, "removed %s, which did not run", s.container)
 	case keep:
 		u.add(c, s.container)
+		if err := u.givePassword(ctx, c, s.container); err != nil {
+			return err
+		}
 		if err := u.awaitServing(ctx, c, s.container, exit{}); err != nil {
 			return err
 		}
@@ -127,6 +130,9 @@ func (u *up) replace(ctx context.Context, c *component, s step) error {
 		return err
 	}
 	u.say(c.name, "started %s again", s.container.released())
+	if e := u.takePasswordBack(ctx, c, s.container); e != nil {
+		u.say(c.name, "could not give it its password back: %v", e)
+	}
 	return err
 }
 
@@ -176,6 +182,9 @@ func (u *up) launch(ctx context.Context, c *component, made *existing) error {
 		return fmt.Errorf("start %s: %w", made, err)
 	}
 	u.say(c.name, "started %s", made)
+	if err := u.givePassword(ctx, c, made); err != nil {
+		return err
+	}
 	if err := u.awaitServing(ctx, c, made, exit{ended, failed}); err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/rackdns/rackdns/internal/env"
 	"github.com/rackdns/rackdns/internal/index"
 	"github.com/rackdns/rackdns/internal/manifest"
+	"github.com/rackdns/rackdns/internal/program"
 	"github.com/rackdns/rackdns/internal/registry"
 )
 
@@ -244,7 +245,7 @@ func (u *up) want(ctx context.Context) error {
 	}
 	u.env = u.input()
 	u.takeByHand(declared)
-	resources, err := u.resources(declared.Secrets)
+	resources, err := u.resources(ctx, declared.Secrets)
 	if err != nil {
 		return &InputError{err}
 	}
@@ -269,7 +270,7 @@ func (u *up) chooseProgram() error {
 			continue
 		}
 		if u.program == "" {
-			version, err := readProgram(u.cfg.Program)
+			version, err := program.Version(u.cfg.Program)
 			if err != nil {
 				return fmt.Errorf("%s: health check: %w", c, err)
 			}

@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -8,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/docker/docker/api/types/volume"
 
 	"github.com/rackdns/rackdns/internal/env"
 	"github.com/rackdns/rackdns/internal/label"
@@ -35,6 +38,13 @@ type component struct {
 	environment func(release string) ([]string, error)
 	have        []*existing
 	steps       []step
+	// Of a resource: its type, what it is made of, and why that can't be if there
+	// are data.
+	kind    *resource.Type
+	made    *resource.Spec
+	refused error
+	// changed says that its server was given another password.
+	changed bool
 }
 
 // String names it in errors.
@@ -75,7 +85,7 @@ const (
 
 // resources works out the components of the app's own resources, and what is to
 // be declared of all of them.
-func (u *up) resources(secrets map[string]string) ([]*component, error) {
+func (u *up) resources(ctx context.Context, secrets map[string]string) ([]*component, error) {
 	var all []*component
 	for _, r := range u.cfg.Manifest.Resources {
 		at := fmt.Sprintf("%s:%d: resource %s", u.cfg.Manifest.File, r.Line, r.Name)
@@ -97,7 +107,7 @@ func (u *up) resources(secrets map[string]string) ([]*component, error) {
 			return nil, fmt.Errorf("%s: a resource of type %s can't be run here: the app's environment has to give its URL", at, r.Type)
 		}
 		host := r.Name + ".resource." + u.app + "." + u.zone()
-		made, err := kind.New(r.Options, keptPassword(secrets[r.Name], host))
+		made, refused, err := u.specify(ctx, kind, r, keptURL(secrets[r.Name], r.Name+".resource."+u.app+"."))
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", at, err)
 		}
@@ -105,7 +115,11 @@ func (u *up) resources(secrets map[string]string) ([]*component, error) {
 			u.say(r.Name, "a resource of type %s has no meaning here, and gives no variable", r.Type)
 			continue
 		}
-		all = append(all, u.resource(r, &made))
+		c := u.resource(r, &made)
+		if refused != nil {
+			c.refused = &InputError{fmt.Errorf("%s: %w", at, refused)}
+		}
+		all = append(all, c)
 		u.urls[r.Name] = made.URL(host)
 		declared.Port = made.Port
 		maps.Copy(declared.Options, made.Options)
@@ -135,27 +149,65 @@ func (u *up) takeByHand(d *registry.Declared) {
 	}
 }
 
-// keptPassword is the one of a URL that was made here before, else a new one.
-func keptPassword(url, host string) string {
-	if at, _ := resource.Locate(url); at == host {
-		if password, err := resource.PasswordOf(url); err == nil && password != "" {
-			return password
-		}
+// specify works out what to run for a resource. What can't be changed since there
+// may be data is refused, should there be some; only once there is an image can
+// anybody look.
+func (u *up) specify(ctx context.Context, kind *resource.Type, r manifest.Resource, url string) (_ resource.Spec, refused, err error) {
+	past, err := resource.PastOf(url, u.volumeOf(volumeName(u.rack, u.app, r.Name)) != nil)
+	if err != nil {
+		return resource.Spec{}, nil, err
 	}
-	return resource.NewPassword()
+	for _, e := range u.have {
+		if past.Known || e.resource != r.Name || e.service != resourceService(r.Type, r.Name) {
+			continue
+		}
+		// The registry has lost it, and its container still knows.
+		if past.Account, err = u.accountOf(ctx, e); err != nil {
+			return resource.Spec{}, nil, err
+		}
+		past.Known = true
+	}
+	made, err := kind.Next(r.Options, past)
+	var fixed *resource.FixedError
+	if !errors.As(err, &fixed) {
+		return made, nil, err
+	}
+	past.Data = false
+	made, err = kind.Next(r.Options, past)
+	return made, fixed, err
+}
+
+// volumeOf returns the volume of that name if it is one of the app's resources,
+// nil if there is none.
+func (s *site) volumeOf(name string) *volume.Volume {
+	n := slices.IndexFunc(s.data, func(v *volume.Volume) bool { return v.Name == name })
+	if n < 0 {
+		return nil
+	}
+	return s.data[n]
+}
+
+// keptURL is the one of a resource that was made here before, "" without: it may
+// have had a name in another zone.
+func keptURL(url, host string) string {
+	if at, _ := resource.Locate(url); strings.HasPrefix(at, host) {
+		return url
+	}
+	return ""
 }
 
 func (u *up) resource(r manifest.Resource, made *resource.Spec) *component {
 	c := &component{
 		name: r.Name, service: resourceService(r.Type, r.Name), resource: true, alone: true, count: 1, image: made.Image,
 		environment: func(string) ([]string, error) { return made.Env, nil },
+		kind:        resource.Lookup(r.Type), made: made,
 	}
 	c.spec = spec{
 		Command: made.Command,
 		Labels:  u.labels(c.service),
 		Ports:   []string{portName(made.Port, registry.TCP)},
 		Health: &check{
-			URL:      probeURL("tcp", made.Port, ""),
+			URL:      made.Probe,
 			Interval: resourceInterval, Timeout: resourceTimeout, Grace: resourceGrace,
 		},
 	}

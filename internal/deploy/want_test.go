@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"context"
 	"io"
 	"slices"
 	"strings"
@@ -43,7 +44,7 @@ func wantedBeside(t *testing.T, text string, given map[string]string, d *registr
 	}
 	u.env = u.input()
 	u.takeByHand(d)
-	resources, err := u.resources(d.Secrets)
+	resources, err := u.resources(context.Background(), d.Secrets)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +96,7 @@ func TestWant(t *testing.T) {
 			spec: spec{
 				Labels: with("rackdns.service", "postgres-db", "rackdns.resource", "postgres", "rackdns.resource.name", "db"),
 				Ports:  []string{"5432/tcp"}, Volume: "acme.shop.db", Data: "/var/lib/postgresql/pgdata",
-				Health: &check{URL: "tcp://127.0.0.1:5432", Interval: 2 * time.Second, Timeout: 2 * time.Second, Grace: time.Minute},
+				Health: &check{URL: "postgres://postgres@:5432/app", Interval: 2 * time.Second, Timeout: 2 * time.Second, Grace: time.Minute},
 			},
 		},
 		{
@@ -111,7 +112,7 @@ func TestWant(t *testing.T) {
 			spec: spec{Command: []string{"run", "--now"}, Labels: with("rackdns.service", "worker", "rackdns.links", "web")},
 		},
 	}
-	if diff := cmp.Diff(want, u.components, cmp.AllowUnexported(component{}), cmpopts.IgnoreFields(component{}, "environment")); diff != "" {
+	if diff := cmp.Diff(want, u.components, cmp.AllowUnexported(component{}), cmpopts.IgnoreFields(component{}, "environment", "kind", "made")); diff != "" {
 		t.Errorf("components (-want +got):\n%s", diff)
 	}
 	wantServices := map[string]*registry.Service{

@@ -20,6 +20,7 @@ import (
 const (
 	OptionDatabase = "Database"
 	OptionImage    = "Image"
+	OptionOpen     = "Open"
 	OptionPassword = "Password"
 	OptionURL      = "Url"
 	OptionUsername = "Username"
@@ -46,10 +47,12 @@ type Option struct {
 	// Secret options are credentials: they belong neither on a command line
 	// nor below the registry's names.
 	Secret bool
-	// Fixed options are what an empty volume is set up with. Later they can't
-	// be changed from outside.
+	// Fixed options are what an empty volume is set up with: from then on the
+	// data say what they are.
 	Fixed bool
-	check func(string) error
+	// Optional secrets are left out unless somebody says one.
+	Optional bool
+	check    func(string) error
 }
 
 // ShownDefault returns the default as a list of options shows it.
@@ -84,6 +87,14 @@ func Lookup(name string) *Type {
 // Runs reports whether a resource of this type is a container, unless it comes
 // with its URL.
 func (t *Type) Runs() bool { return t.server != nil }
+
+// DataDir is where its containers have their data, "" if there are none to keep.
+func (t *Type) DataDir() string {
+	if t.server == nil {
+		return ""
+	}
+	return t.server.volume
+}
 
 // Option returns the option of that name, in any case.
 func (t *Type) Option(name string) (Option, bool) {
@@ -142,6 +153,17 @@ type Spec struct {
 	// Volume is where in the container the data are, empty if there are none
 	// to keep.
 	Volume string
+	// Probe is what a health check asks: a URL without a host, since it is asked
+	// in the container, and without the password, which the environment has.
+	Probe string
+	// Loopback says that whoever reaches it may do everything: it is published
+	// for its own host alone.
+	Loopback bool
+	// Account is what it is used with. It is a secret.
+	Account Account
+	// Former are passwords that the data may still have: they are to be opened by
+	// one of them, and get the account's.
+	Former []string
 	// Options are all that were decided, defaults included, secrets not.
 	Options map[string]string
 
@@ -185,6 +207,7 @@ func (t *Type) New(options map[string]string, password string) (Spec, error) {
 	for _, o := range t.Options {
 		value, given := normal[o.Name]
 		switch {
+		case o.Secret && value == "" && o.Optional:
 		case o.Secret && value == "":
 			if password == "" {
 				return Spec{}, fmt.Errorf("option %s: is empty", o.Name)
@@ -200,6 +223,7 @@ func (t *Type) New(options map[string]string, password string) (Spec, error) {
 	}
 	s := t.server.spec(normal)
 	s.Image, s.Port, s.Volume = image, t.server.port, t.server.volume
+	s.Account = Account{normal[OptionUsername], normal[OptionPassword], normal[OptionDatabase]}
 	for _, o := range t.Options {
 		if value := normal[o.Name]; !o.Secret && value != "" {
 			if s.Options == nil {
@@ -224,14 +248,23 @@ func NewPassword() string {
 	return hex.EncodeToString(b)
 }
 
-// PasswordOf returns the password in a URL that a [Spec] has made, so that a
+// Account is what a server is used with.
+type Account struct{ User, Password, Database string }
+
+// AccountOf returns the account in a URL that a [Spec] has made, so that a
 // resource can keep it when it is run anew.
-func PasswordOf(rawURL string) (string, error) {
+func AccountOf(rawURL string) (Account, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
 		// Its own text has the URL in it.
-		return "", errors.New("URL can't be parsed")
+		return Account{}, errors.New("URL can't be parsed")
 	}
 	password, _ := u.User.Password()
-	return password, nil
+	return Account{u.User.Username(), password, strings.TrimPrefix(u.Path, "/")}, nil
 }
+
+// String leaves out what mustn't be printed.
+func (Account) String() string { return "account" }
+
+// GoString is String, for %#v.
+func (a Account) GoString() string { return a.String() }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/distribution/reference"
 
@@ -18,6 +19,12 @@ type server struct {
 	// spec makes a Spec's environment, command and URL of options that are
 	// complete and checked.
 	spec func(options map[string]string) Spec
+	// versions are files of the data that say which version has written them.
+	versions []versionFile
+	// precise series have two numbers, as 10.11; else one is enough, as 17.
+	precise bool
+	// same says that no other series reads the data, not even a newer one.
+	same bool
 }
 
 // types are all types, by name.
@@ -28,15 +35,18 @@ var types = []*Type{
 		Options: database("app", "mariadb", "11.4", notRoot),
 		server: &server{
 			port: 3306, volume: "/var/lib/mysql",
-			spec: func(o map[string]string) Spec { return mysql("MARIADB_", o) },
+			spec:     func(o map[string]string) Spec { return mysql("MARIADB_", o) },
+			versions: mysqlVersions, precise: true,
 		},
 	},
 	{
 		Name: "memcached", app: true, rack: true, ignored: instances,
-		Options: []Option{image("memcached"), version("1.6")},
+		Options: []Option{image("memcached"), open("at all of the host's addresses"), version("1.6")},
 		server: &server{
 			port: 11211,
-			spec: func(map[string]string) Spec { return Spec{url: url.URL{Scheme: "memcached"}} },
+			spec: func(o map[string]string) Spec {
+				return Spec{url: url.URL{Scheme: "memcached"}, Probe: "memcached://:11211", Loopback: o[OptionOpen] != "true"}
+			},
 		},
 	},
 	{
@@ -44,25 +54,29 @@ var types = []*Type{
 		Options: database("app", "mysql", "8.4", notRoot),
 		server: &server{
 			port: 3306, volume: "/var/lib/mysql",
-			spec: func(o map[string]string) Spec { return mysql("MYSQL_", o) },
+			spec:     func(o map[string]string) Spec { return mysql("MYSQL_", o) },
+			versions: mysqlVersions, precise: true,
 		},
 	},
 	{
 		Name: "postgres", app: true, rack: true, ignored: instances,
 		Options: database("postgres", "postgres", "17", nil),
-		server:  &server{port: 5432, volume: pgData, spec: postgres},
+		server: &server{
+			port: 5432, volume: pgData, spec: postgres,
+			versions: []versionFile{{"PG_VERSION", firstNumber}}, same: true,
+		},
 	},
 	{
 		Name: "redis", app: true, rack: true, ignored: instances,
 		Options: []Option{
 			{Name: OptionDatabase, Default: "0", Description: "Number of the database in the URL, 0 to 15", check: redisDatabase},
-			image("redis"), version("7.4"),
+			image("redis"), open("without a password, at all of the host's addresses"),
+			{Name: OptionPassword, Description: "Server password", Secret: true, Optional: true, check: redisPassword},
+			version("7.4"),
 		},
 		server: &server{
-			port: 6379, volume: "/data",
-			spec: func(o map[string]string) Spec {
-				return Spec{url: url.URL{Scheme: "redis", Path: "/" + o[OptionDatabase]}}
-			},
+			port: 6379, volume: "/data", spec: redis,
+			versions: []versionFile{{"dump.rdb", redisVersion}}, precise: true,
 		},
 	},
 	outside("s3", "URL of the bucket", "Topic", "Versioning"),
@@ -112,6 +126,15 @@ func image(name string) Option {
 	}}
 }
 
+func open(how string) Option {
+	return Option{Name: OptionOpen, Description: "true: run for the rack " + how, check: func(s string) error {
+		if s != "true" && s != "false" && s != "" {
+			return fmt.Errorf("%s: want true or false", registry.Quote(s))
+		}
+		return nil
+	}}
+}
+
 func version(tag string) Option {
 	return Option{Name: OptionVersion, Default: tag, Description: "Tag of the image"}
 }
@@ -147,7 +170,8 @@ func postgres(o map[string]string) Spec {
 			"PGDATA=" + pgData, "POSTGRES_DB=" + o[OptionDatabase],
 			"POSTGRES_PASSWORD=" + o[OptionPassword], "POSTGRES_USER=" + o[OptionUsername],
 		},
-		url: databaseURL("postgres", o, "sslmode=disable"),
+		url:   databaseURL("postgres", o, "sslmode=disable"),
+		Probe: "postgres://" + o[OptionUsername] + "@:5432/" + o[OptionDatabase],
 	}
 }
 
@@ -159,8 +183,29 @@ func mysql(prefix string, o map[string]string) Spec {
 			prefix + "DATABASE=" + o[OptionDatabase], prefix + "PASSWORD=" + o[OptionPassword],
 			prefix + "ROOT_PASSWORD=" + o[OptionPassword], prefix + "USER=" + o[OptionUsername],
 		},
-		url: databaseURL("mysql", o, ""),
+		url:   databaseURL("mysql", o, ""),
+		Probe: "mysql://" + o[OptionUsername] + "@:3306/" + o[OptionDatabase],
 	}
+}
+
+// redisCommand gives the server its password as a line of its configuration:
+// among its arguments all users of the host would see it. The image's own
+// entrypoint is run in between, if it has one.
+var redisCommand = []string{"sh", "-c", `command -v docker-entrypoint.sh >/dev/null && set -- docker-entrypoint.sh "$@"
+exec "$@" - <<END
+requirepass '$REDIS_PASSWORD'
+END
+`, "sh", "redis-server"}
+
+func redis(o map[string]string) Spec {
+	s := Spec{url: url.URL{Scheme: "redis", Path: "/" + o[OptionDatabase]}, Probe: "redis://:6379"}
+	password := o[OptionPassword]
+	s.Loopback = password == "" && o[OptionOpen] != "true"
+	if password != "" {
+		s.url.User = url.UserPassword("", password)
+		s.Env, s.Command = []string{"REDIS_PASSWORD=" + password}, redisCommand
+	}
+	return s
 }
 
 func databaseURL(scheme string, o map[string]string, query string) url.URL {
@@ -192,6 +237,13 @@ func password(s string) error {
 		}
 	}
 	return nil
+}
+
+func redisPassword(s string) error {
+	if strings.ContainsAny(s, `'\`) {
+		return errors.New("has a quote or a backslash, which can't be written into its configuration")
+	}
+	return password(s)
 }
 
 func notRoot(user string) error {

@@ -6,17 +6,22 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/client"
 	"github.com/docker/go-connections/nat"
 
 	"github.com/rackdns/rackdns/internal/dockerclient"
 	"github.com/rackdns/rackdns/internal/label"
+	"github.com/rackdns/rackdns/internal/program"
 	"github.com/rackdns/rackdns/internal/resource"
+	"github.com/rackdns/rackdns/internal/resource/data"
+	"github.com/rackdns/rackdns/internal/terminal"
 )
 
 // App is the app of which the containers are instances, so that the agent
@@ -25,6 +30,13 @@ const App = "rack-resources"
 
 // trial is how long a container has to run before it is trusted.
 const trial = time.Second
+
+// startTime is how long a server has until it answers, checkInterval the time
+// between two checks of its health.
+const (
+	startTime     = 2 * time.Minute
+	checkInterval = 2 * time.Second
+)
 
 // idLength is the length of a container's ID in names.
 const idLength = 12
@@ -35,6 +47,9 @@ type Engine struct {
 	rack   string
 	// origins tell its containers from others with their labels.
 	origins *dockerclient.Origins
+	// program is the file of this program and version which one it is, if it can
+	// run in containers: then it checks their health.
+	program, version string
 }
 
 // Open returns the engine at host, or where the environment says if host is
@@ -46,8 +61,19 @@ func Open(host, rack string) (*Engine, error) {
 	}
 	// Those that were made before there were marks have none but their name.
 	marks := append(label.Marks(), label.ResourceName)
-	return &Engine{c, rack, dockerclient.NewOrigins(c, marks...)}, nil
+	return &Engine{docker: c, rack: rack, origins: dockerclient.NewOrigins(c, marks...)}, nil
 }
+
+// UseProgram has health checks run by that program, if containers can run it.
+func (e *Engine) UseProgram(file string) {
+	if version, err := program.Version(file); err == nil {
+		e.program, e.version = file, version
+	}
+}
+
+// programVolume is the one that has the program. No resource has an underscore in
+// its name.
+func (e *Engine) programVolume() string { return e.volumeName("_program-" + e.version) }
 
 // Close ends the connections to the engine.
 func (e *Engine) Close() error { return e.docker.Close() }
@@ -91,14 +117,29 @@ func (s *Started) start(ctx context.Context, name, kind string, spec resource.Sp
 			label.UpID: rand.Text(), label.Rack: e.rack, label.App: App, label.Service: name, label.Resource: kind, label.ResourceName: name,
 		},
 	}
+	binding := nat.PortBinding{}
+	if spec.Loopback {
+		binding.HostIP = "127.0.0.1"
+	}
 	host := &container.HostConfig{
 		// The engine chooses a port that is free.
-		PortBindings:  nat.PortMap{port: {{}}},
+		PortBindings:  nat.PortMap{port: {binding}},
 		NetworkMode:   container.NetworkMode(dockerclient.RackNetwork(e.rack)),
 		RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyUnlessStopped},
 	}
 	if spec.Volume != "" {
 		host.Binds = []string{e.volumeName(name) + ":" + spec.Volume}
+	}
+	if e.program != "" {
+		cfg.Healthcheck = program.Check{URL: spec.Probe, Interval: checkInterval, Timeout: checkInterval, Grace: startTime}.Config(e.docker.ClientVersion())
+		host.Mounts = append(host.Mounts, program.Mount(e.programVolume()))
+		err := program.Install{
+			Volume: e.programVolume(), File: e.program, Image: spec.Image, Container: own + "-program",
+			Labels: map[string]string{label.Rack: e.rack, label.UpProgram: "true", label.Ignore: "true"},
+		}.Into(ctx, e.docker)
+		if err != nil {
+			return err
+		}
 	}
 	if err := ctx.Err(); err != nil {
 		return err
@@ -114,7 +155,56 @@ func (s *Started) start(ctx context.Context, name, kind string, spec resource.Sp
 	if err := e.docker.ContainerStart(ctx, c.ID, container.StartOptions{}); err != nil {
 		return fmt.Errorf("start container %s: %w", own, err)
 	}
-	return e.try(ctx, c.ID, own)
+	if err := s.givePassword(ctx, c.ID, kind, spec); err != nil {
+		return fmt.Errorf("container %s: %w", own, err)
+	}
+	if err := e.try(ctx, c.ID, own); err != nil || e.program == "" {
+		return err
+	}
+	return e.awaitHealthy(ctx, c.ID, own)
+}
+
+// givePassword has the server take the password that it is to have, if its data
+// may have another one.
+func (s *Started) givePassword(ctx context.Context, id, kind string, spec resource.Spec) error {
+	if len(spec.Former) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
+	err := data.SetPassword(ctx, s.engine.docker, id, resource.Lookup(kind), spec.Account, spec.Former)
+	s.changed = err == nil
+	return err
+}
+
+// awaitHealthy waits until the server answers a query of its user's.
+func (e *Engine) awaitHealthy(ctx context.Context, id, own string) error {
+	tick := time.NewTicker(trial / 4)
+	defer tick.Stop()
+	timeout := time.NewTimer(startTime)
+	defer timeout.Stop()
+	last := "it has not answered"
+	for {
+		is, err := e.docker.ContainerInspect(ctx, id)
+		switch {
+		case err != nil:
+			return fmt.Errorf("watch container %s: %w", own, err)
+		case is.State == nil || !is.State.Running:
+			return fmt.Errorf("container %s: ended at once", own)
+		case is.State.Health == nil || is.State.Health.Status == container.Healthy:
+			return nil
+		}
+		if log := is.State.Health.Log; len(log) > 0 && log[len(log)-1].Output != "" {
+			last = terminal.Line(log[len(log)-1].Output)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timeout.C:
+			return fmt.Errorf("container %s: is not healthy after %s: %s", own, startTime, last)
+		}
+	}
 }
 
 // try waits until the container has run for a while. What it says of its end
@@ -203,6 +293,9 @@ func (e *Engine) Remove(ctx context.Context, name string, volumes bool) error {
 			return err
 		}
 	}
+	if err := e.dropPrograms(ctx); err != nil {
+		return err
+	}
 	if !volumes {
 		return nil
 	}
@@ -232,6 +325,22 @@ func (e *Engine) removeVolume(ctx context.Context, name string) error {
 	return nil
 }
 
+// dropPrograms removes the copies of the program that no container has.
+func (e *Engine) dropPrograms(ctx context.Context) error {
+	list, err := e.docker.VolumeList(ctx, volume.ListOptions{Filters: filters.NewArgs(
+		filters.Arg("label", label.Rack+"="+e.rack), filters.Arg("label", label.UpProgram),
+	)})
+	if err != nil {
+		return fmt.Errorf("list the volumes of rack %s: %w", e.rack, err)
+	}
+	for _, v := range list.Volumes {
+		if err := e.docker.VolumeRemove(ctx, v.Name, false); err != nil && !errdefs.IsConflict(err) && !errdefs.IsNotFound(err) {
+			return fmt.Errorf("remove volume %s: %w", v.Name, err)
+		}
+	}
+	return nil
+}
+
 // Data returns the volume with a resource's data, "" if there is none. One of
 // that name which isn't the resource's is an error.
 func (e *Engine) Data(ctx context.Context, name string) (string, error) {
@@ -247,6 +356,71 @@ func (e *Engine) Data(ctx context.Context, name string) (string, error) {
 		return "", fmt.Errorf("volume %s: is not one of resource %s in rack %s, though it is called so", own, name, e.rack)
 	}
 	return own, nil
+}
+
+// checkVolume makes sure that a server can work on the data that are there, and
+// that nobody else does.
+func (e *Engine) checkVolume(ctx context.Context, name, kind string, spec resource.Spec) error {
+	own := e.volumeName(name)
+	v, err := e.docker.VolumeInspect(ctx, own)
+	if errdefs.IsNotFound(err) || spec.Volume == "" {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("inspect volume %s: %w", own, err)
+	}
+	if err := checkType(v.Labels, own, name, kind); err != nil {
+		return err
+	}
+	users, err := e.docker.ContainerList(ctx, container.ListOptions{Filters: filters.NewArgs(filters.Arg("volume", own))})
+	if err != nil {
+		return fmt.Errorf("list who uses volume %s: %w", own, err)
+	}
+	for _, user := range users {
+		if len(user.Names) > 0 && user.Names[0] != "/"+e.ContainerName(name) {
+			return fmt.Errorf("volume %s: is in use by container %s, and two would ruin the data: stop that one first", own, strings.TrimPrefix(user.Names[0], "/"))
+		}
+	}
+	t := resource.Lookup(kind)
+	labels := map[string]string{label.Rack: e.rack}
+	written, err := data.Look(ctx, e.docker, own, spec.Image, t, labels)
+	if err != nil || written.Version == "" {
+		return err
+	}
+	version, err := data.ServerVersion(ctx, e.docker, spec.Image, t, labels)
+	if err != nil {
+		return err
+	}
+	if err := t.CheckVersion(written.Version, version); err != nil {
+		return fmt.Errorf("volume %s %w", own, err)
+	}
+	return nil
+}
+
+// checkType refuses the data of another type.
+func checkType(labels map[string]string, volume, name, kind string) error {
+	if was := labels[label.Resource]; was != "" && was != kind {
+		return fmt.Errorf("volume %s: has the data of a resource of type %s: give this one another name, or remove them for ever (rackdns resources delete %s --volumes)", volume, was, name)
+	}
+	return nil
+}
+
+// Kept reports whether the data of a resource that was deleted are here. Those of
+// another type are an error.
+func (e *Engine) Kept(ctx context.Context, name, kind string) (bool, error) {
+	own, err := e.Data(ctx, name)
+	if err != nil || own == "" {
+		return false, err
+	}
+	v, err := e.docker.VolumeInspect(ctx, own)
+	if err != nil {
+		return false, fmt.Errorf("inspect volume %s: %w", own, err)
+	}
+	if err := checkType(v.Labels, own, name, kind); err != nil {
+		return false, err
+	}
+	has, err := e.Has(ctx, name)
+	return !has, err
 }
 
 // ensureNetwork makes the network of all of the rack's apps, unless it is there.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rackdns/rackdns/internal/dockerclient"
 	"github.com/rackdns/rackdns/internal/resource"
+	"github.com/rackdns/rackdns/internal/resource/data"
 )
 
 // Started is a container that runs and waits to be settled: it is known only
@@ -20,6 +21,8 @@ type Started struct {
 	engine *Engine
 	// old is the container in whose place it is, empty if it is new.
 	old string
+	// changed says that the data were given another password.
+	changed bool
 	// undo is what to do, last first, if it doesn't stay.
 	undo []func(context.Context) error
 }
@@ -67,6 +70,9 @@ func (e *Engine) Replace(ctx context.Context, name, kind string, spec resource.S
 	if s.old, err = e.own(ctx, name, own); err != nil {
 		return nil, err
 	}
+	if err := e.checkVolume(ctx, name, kind, spec); err != nil {
+		return nil, err
+	}
 	if s.old == "" {
 		// The network may have gone with its last container.
 		if err := s.ensureNetwork(ctx); err != nil {
@@ -79,6 +85,7 @@ func (e *Engine) Replace(ctx context.Context, name, kind string, spec resource.S
 	}
 	whole, cancel := dockerclient.Whole(ctx)
 	defer cancel()
+	s.add(func(ctx context.Context) error { return s.takePasswordBack(ctx, kind, spec) })
 	s.add(func(ctx context.Context) error { return e.docker.ContainerStart(ctx, s.old, container.StartOptions{}) })
 	if err := e.docker.ContainerStop(whole, s.old, container.StopOptions{}); err != nil {
 		return nil, fmt.Errorf("stop container %s: %w", own, err)
@@ -88,6 +95,16 @@ func (e *Engine) Replace(ctx context.Context, name, kind string, spec resource.S
 	}
 	s.add(func(ctx context.Context) error { return e.docker.ContainerRename(ctx, s.old, own) })
 	return s, s.start(ctx, name, kind, spec)
+}
+
+// takePasswordBack gives the data the password that the old container knows.
+func (s *Started) takePasswordBack(ctx context.Context, kind string, spec resource.Spec) error {
+	if !s.changed {
+		return nil
+	}
+	before := spec.Account
+	before.Password = spec.Former[0]
+	return data.SetPassword(ctx, s.engine.docker, s.old, resource.Lookup(kind), before, []string{spec.Account.Password})
 }
 
 // Recover ends a [Engine.Replace] that was cut off: the container that is

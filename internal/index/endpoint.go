@@ -222,6 +222,14 @@ func (r *rules) endpoints(all []Endpoint, i *Instance, c *Client) []Endpoint {
 	if !i.Serving() {
 		return all
 	}
+	return r.reached(all, i, c)
+}
+
+// EndpointsOf returns how a client reaches an instance, whether it serves or not.
+func (s *Snapshot) EndpointsOf(i *Instance, c *Client) []Endpoint { return s.rules.reached(nil, i, c) }
+
+// reached is endpoints of an instance that may not serve.
+func (r *rules) reached(all []Endpoint, i *Instance, c *Client) []Endpoint {
 	e := r.evaluate(i, c)
 	v4, v6 := false, false
 	for n := range e.targets {

@@ -117,7 +117,7 @@ func (s *Snapshot) instanceLabel(name string, v *Service) (id, label string) {
 func (s *Snapshot) verdict(m *Match, i *Instance, c *Client) Verdict {
 	v := Verdict{Instance: i}
 	if !i.Serving() {
-		v.Why = "is " + s.stateInWords(i)
+		v.Why = "is " + s.StateInWords(i)
 		return v
 	}
 	e := s.rules.evaluate(i, c)
@@ -265,7 +265,8 @@ func (i *Instance) State() string {
 	return i.Health()
 }
 
-func (s *Snapshot) stateInWords(i *Instance) string {
+// StateInWords says how an instance is, in words that follow "is".
+func (s *Snapshot) StateInWords(i *Instance) string {
 	switch state := i.State(); state {
 	case "drained":
 		return fmt.Sprintf("on a node that is %s (rackdns node drain %s --undo)", s.Drained(i.Node()), i.Node())

@@ -318,6 +318,10 @@ func (s *Snapshot) Drained(node string) *registry.Drained {
 	return nil
 }
 
+// DrainedNodes returns the operator's words on nodes, whether they have an agent or
+// not, by name. The caller must not change the map.
+func (s *Snapshot) DrainedNodes() map[string]*registry.Drained { return s.drained }
+
 // Clashes returns the namespaces that several apps claim, by name.
 func (s *Snapshot) Clashes() []Clash { return s.clashes }
 

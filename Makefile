@@ -72,6 +72,7 @@ fuzz: ## random queries for FUZZTIME=60s, then random registries, labels and fil
 	$(GO) test -run '^$$' -fuzz '^FuzzRegistry$$' -fuzztime 20s ./plugin/rack
 	$(GO) test -run '^$$' -fuzz '^FuzzShortname$$' -fuzztime 20s ./plugin/shortname
 	$(GO) test -run '^$$' -fuzz '^FuzzJSON$$' -fuzztime 10s ./internal/terminal
+	$(GO) test -run '^$$' -fuzz '^FuzzRequest$$' -fuzztime 20s ./internal/httpapi/routes
 
 clean: ## remove what was built here
 	rm -rf bin build

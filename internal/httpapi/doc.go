@@ -50,8 +50,8 @@
 // Once something was written an error cuts the connection, so that nobody takes
 // half an answer for a whole one.
 //
-// Streams: a route with Stream set has no deadlines and counts against what one
-// address may have open. Each write should have its own deadline, see
+// Streams: a route with Stream set has no deadlines, counts against what one
+// address may have open, and its context ends with the server. Each write should have its own deadline, see
 // [Request.Flush], so that a slow reader is dropped.
 //
 // Secrets: a route that shows them needs [ReadSecrets]; one that shows more to

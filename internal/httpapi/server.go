@@ -254,6 +254,10 @@ func (s *Server) answer(w *response, r *http.Request, f Family, route Route) (er
 			return &Error{Status: http.StatusTooManyRequests, Sentence: fmt.Sprintf("this address has %d streams open, which is the most", mostStreams), Header: retrySoon}
 		}
 		defer s.streams.give(from)
+		ctx, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		defer context.AfterFunc(s.closing, cancel)()
+		r = r.WithContext(ctx)
 		if err := undated(w); err != nil {
 			return err
 		}

@@ -57,10 +57,7 @@ func family() httpapi.Family {
 			if err := r.Flush([]byte("begin\n")); err != nil {
 				return err
 			}
-			select {
-			case <-r.Context().Done():
-			case <-r.Closing():
-			}
+			<-r.Context().Done()
 			return nil
 		}},
 	}}

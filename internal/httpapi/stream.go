@@ -52,9 +52,6 @@ func hostOf(ip netip.Addr) netip.Addr {
 	return ip
 }
 
-// Closing is closed when the server ends: streams end with it.
-func (r *Request) Closing() <-chan struct{} { return r.server.closing.Done() }
-
 // streamTimeout is how long a reader of a stream may take for what there is to
 // read.
 const streamTimeout = 10 * time.Second

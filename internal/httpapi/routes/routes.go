@@ -4,7 +4,9 @@ package routes
 
 import (
 	"github.com/rackdns/rackdns/internal/httpapi"
+	"github.com/rackdns/rackdns/internal/httpapi/api"
 	"github.com/rackdns/rackdns/internal/httpapi/operation"
+	"github.com/rackdns/rackdns/internal/httpapi/prometheus"
 )
 
 // Options are what some families need beyond a rack.
@@ -18,6 +20,8 @@ type Options struct {
 func All(o Options) []httpapi.Family {
 	return []httpapi.Family{
 		operation.Family(o.Waits),
+		api.Family(),
+		prometheus.Family(),
 	}
 }
 

@@ -2,12 +2,18 @@ package test
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/rackdns/rackdns/internal/registry/etcdtest"
 )
@@ -79,5 +85,46 @@ func TestBrowserIsNoWayIn(t *testing.T) {
 	}
 	if _, err := io.ReadAll(c); err != nil {
 		t.Errorf("a connection that says nothing: %v", err)
+	}
+}
+
+// The transcript of docs/http.md, typed into one shell beside a rack that serves
+// HTTP from the very index that DNS answers from.
+func TestHTTPTranscript(t *testing.T) {
+	t.Parallel()
+	for _, tool := range []string{"bash", "curl", "jq"} {
+		needTool(t, tool)
+	}
+	at := etcdtest.FreeAddr(t)
+	r := newRack(t, nil, "--rack", "local", "--docker", "off", "--http", at)
+	r.zone = "local.convox."
+	r.start()
+	text, err := os.ReadFile(filepath.Join(repository(), "docs", "http.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "```console\n")
+	transcript, _, ok := strings.Cut(rest, "```")
+	if !ok {
+		t.Fatal("docs/http.md has no transcript")
+	}
+	sh := newShell(t)
+	sh.run("export PATH=" + commandDir(t) + ":$PATH RACKDNS_ETCD=" + r.etcd + " RACKDNS_HTTP=" + at + " RACKDNS_DATA=" + r.data)
+	for _, s := range steps(transcript) {
+		eventually(t, s.command, func() error {
+			got := sh.run(strings.ReplaceAll(s.command, "127.0.0.1:8080", at))
+			if diff := cmp.Diff(s.prints, got); diff != "" {
+				return fmt.Errorf("(-docs +here):\n%s", diff)
+			}
+			return nil
+		})
+	}
+	body, err := get("http://" + at + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// One watch: DNS and HTTP share an index.
+	if !regexp.MustCompile(`(?m)^rackdns_registry_watch_starts_total(\{[^}]*\})? 1$`).Match(body) {
+		t.Errorf("there is more than one watch: %s", regexp.MustCompile(`(?m)^rackdns_registry_watch.*$`).FindAll(body, -1))
 	}
 }

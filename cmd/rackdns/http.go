@@ -133,12 +133,13 @@ func (f *httpFlag) serve(racks []*httpapi.Rack, waits func() string, log *slog.L
 }
 
 // url is where it is served, for this host.
-func (f *httpFlag) url() string {
-	scheme := "http"
+func (f *httpFlag) url() string { return f.scheme() + "://" + f.address }
+
+func (f *httpFlag) scheme() string {
 	if f.certFile != "" {
-		scheme = "https"
+		return "https"
 	}
-	return scheme + "://" + f.address
+	return "http"
 }
 
 // tokenFlags say where the tokens are that grant rights over HTTP.

@@ -133,6 +133,7 @@ func rootCommand() *cobra.Command {
 		standaloneCommand(), dnsCommand(), agentCommand(),
 		upCommand(), downCommand(), rollbackCommand(), releasesCommand(),
 		servicesCommand(), psCommand(), resolveCommand(), explainCommand(), doctorCommand(),
+		apiCommand(), watchCommand(), rackURLCommand(),
 		envCommand(), execCommand(), resourcesCommand(), backupCommand(), restoreCommand(),
 		registerCommand(), deregisterCommand(), nodeCommand(),
 		registryCommand(), rolesCommand(), completionCommand(), probeCommand(), versionCommand(),

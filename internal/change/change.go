@@ -296,12 +296,13 @@ func Of(app string, s *index.Snapshot, events []Event) []Event {
 	if app == "" {
 		return events
 	}
-	own := registry.FoldName(app)
+	asked := registry.FoldName(strings.ToLower(app))
+	own := asked
 	if a := s.App(own); a != nil {
 		own = a.Name
 	}
 	return slices.DeleteFunc(slices.Clone(events), func(e Event) bool {
-		return e.App != own && e.App != registry.FoldName(app) && e.What != Everything
+		return e.App != own && e.App != asked && e.What != Everything
 	})
 }
 

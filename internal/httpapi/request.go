@@ -52,10 +52,13 @@ func (r *Request) Client(s *index.Snapshot) *index.Client {
 	return c
 }
 
+// Fold is a name as it is registered, however it was written.
+func Fold(name string) string { return registry.FoldName(strings.ToLower(name)) }
+
 // App returns an app by its name or its namespace. The error is a 404 that says
 // what there is.
 func (r *Request) App(s *index.Snapshot, name string) (*index.App, error) {
-	if a := s.App(registry.FoldName(name)); a != nil {
+	if a := s.App(Fold(name)); a != nil {
 		return a, nil
 	}
 	return nil, Errorf(http.StatusNotFound, "rack %s has no app %s", r.Rack.Name, Quote(name))
@@ -63,7 +66,7 @@ func (r *Request) App(s *index.Snapshot, name string) (*index.App, error) {
 
 // Service returns a service of an app. The error is a 404.
 func (r *Request) Service(s *index.Snapshot, a *index.App, name string) (*index.Service, error) {
-	folded := registry.FoldName(name)
+	folded := Fold(name)
 	for v := range s.Services(a) {
 		if v.Name() == folded {
 			return v, nil

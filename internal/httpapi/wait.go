@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/rackdns/rackdns/internal/index"
-	"github.com/rackdns/rackdns/internal/registry"
 )
 
 // IndexHeader says which picture an answer is of.
@@ -42,7 +41,7 @@ type Depends func(*index.Snapshot) []string
 // or its namespace.
 func App(name string) Depends {
 	return func(s *index.Snapshot) []string {
-		name := registry.FoldName(name)
+		name := Fold(name)
 		all := []string{index.Below(name)}
 		if a := s.App(name); a != nil && a.Name != name {
 			all = append(all, index.Below(a.Name))
@@ -54,7 +53,7 @@ func App(name string) Depends {
 // Service is what an answer about one service depends on.
 func Service(app, service string) Depends {
 	return func(s *index.Snapshot) []string {
-		return s.Sources(registry.FoldName(service) + "." + registry.FoldName(app))
+		return s.Sources(Fold(service) + "." + Fold(app))
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 
 	"github.com/rackdns/rackdns/internal/httpapi"
 	"github.com/rackdns/rackdns/internal/index"
-	"github.com/rackdns/rackdns/internal/registry"
 )
 
 //go:embed openapi.json
@@ -120,6 +119,3 @@ func onApp(name string) httpapi.Depends {
 	}
 	return httpapi.App(name)
 }
-
-// folded is a name as it is registered.
-func folded(name string) string { return registry.FoldName(name) }

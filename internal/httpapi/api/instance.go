@@ -100,7 +100,7 @@ func instances(w http.ResponseWriter, r *httpapi.Request) error {
 	return httpapi.WriteList(w, func(yield func(Instance) bool) {
 		for _, a := range apps {
 			for v := range s.Services(a) {
-				if q("service") != "" && v.Name() != folded(q("service")) {
+				if q("service") != "" && v.Name() != httpapi.Fold(q("service")) {
 					continue
 				}
 				for _, i := range v.Instances() {

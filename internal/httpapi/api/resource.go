@@ -108,7 +108,7 @@ func resource(w http.ResponseWriter, r *httpapi.Request) error {
 		return err
 	}
 	for _, one := range all {
-		if one.Name == folded(name) {
+		if one.Name == httpapi.Fold(name) {
 			return httpapi.WriteJSON(w, http.StatusOK, resourceOf(one, r.Rack.Zone))
 		}
 	}

@@ -98,7 +98,7 @@ func service(w http.ResponseWriter, r *httpapi.Request) error {
 	if err != nil {
 		return err
 	}
-	m := s.Lookup(folded(r.PathValue("service"))+"."+a.Name, r.Client(s))
+	m := s.Lookup(httpapi.Fold(r.PathValue("service"))+"."+a.Name, r.Client(s))
 	if m.Kind != index.AService || m.Service.Declared() == nil && len(m.Service.Instances()) == 0 {
 		_, err := r.Service(s, a, r.PathValue("service"))
 		if err == nil {

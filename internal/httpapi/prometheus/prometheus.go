@@ -43,9 +43,9 @@ func parse(r *httpapi.Request) (f filter, err error) {
 		}
 		switch name {
 		case "app":
-			f.app = registry.FoldName(values[0])
+			f.app = httpapi.Fold(values[0])
 		case "service":
-			f.service = registry.FoldName(values[0])
+			f.service = httpapi.Fold(values[0])
 		case "port":
 			f.port = values[0]
 		case "index", "wait":

@@ -106,7 +106,7 @@ func (e *existing) named(app string) bool {
 	return e.name == e.given(app) || e.name == interimName(app, e.service, e.release, e.number)
 }
 
-// surveyVolumes finds the volumes of the app's resources. Nothing copies the
+// surveyVolumes finds the volumes of the app's resources and services. Nothing copies the
 // labels of a volume; its name has to be the one that goes with them.
 func (s *site) surveyVolumes(ctx context.Context, p *progress) error {
 	list, err := s.VolumeList(ctx, volume.ListOptions{Filters: s.own()})
@@ -117,7 +117,7 @@ func (s *site) surveyVolumes(ctx context.Context, p *progress) error {
 		if _, ok := v.Labels[label.UpProgram]; ok {
 			continue
 		}
-		if v.Name != volumeName(s.rack, s.app, v.Labels[label.ResourceName]) {
+		if v.Name != s.nameOf(v) {
 			p.say("volume", "left %s alone: it has labels of app %s, and rackdns has not made it", v.Name, s.app)
 			continue
 		}

@@ -34,6 +34,7 @@ type spec struct {
 	Volume string `json:"volume,omitempty"`
 	Data   string `json:"data,omitempty"`
 	Health *check `json:"health,omitempty"`
+	settings
 }
 
 // check is a health check by this program.
@@ -45,6 +46,23 @@ type check struct {
 	Interval time.Duration `json:"interval"`
 	Timeout  time.Duration `json:"timeout"`
 	Grace    time.Duration `json:"grace"`
+	// Liveness is nil without one.
+	Liveness *alive `json:"liveness,omitempty"`
+}
+
+// alive says when a container is ended by itself, to be started again.
+type alive struct {
+	URL      string        `json:"url"`
+	Grace    time.Duration `json:"grace"`
+	Failures int           `json:"failures"`
+}
+
+// arguments are those of this program that check it.
+func (a *alive) arguments() []string {
+	if a == nil {
+		return nil
+	}
+	return []string{"--liveness", a.URL, "--grace", a.Grace.String(), "--failures", strconv.Itoa(a.Failures)}
 }
 
 func (s *spec) hash() string {
@@ -87,8 +105,10 @@ func (s *spec) config(network, apiVersion string) (*container.Config, *container
 		c.Healthcheck = program.Check{
 			URL: s.Health.URL, Interval: s.Health.Interval, Timeout: s.Health.Timeout, Grace: s.Health.Grace,
 		}.Config(apiVersion)
+		c.Healthcheck.Test = append(c.Healthcheck.Test, s.Health.Liveness.arguments()...)
 		h.Mounts = append(h.Mounts, program.Mount(s.Health.Program))
 	}
+	s.apply(c, h)
 	return c, h
 }
 

@@ -19,6 +19,9 @@ func (u *up) take(ctx context.Context, c *component) error {
 			return err
 		}
 	}
+	if err := u.ensureMounts(ctx, c); err != nil {
+		return err
+	}
 	if !changes(c.steps) {
 		u.say(c.name, "unchanged")
 	}

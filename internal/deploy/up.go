@@ -387,6 +387,9 @@ func (u *up) perform(ctx context.Context) error {
 	if made {
 		u.say("network", "made %s", networkName(u.rack))
 	}
+	if err := u.checkShells(ctx); err != nil {
+		return err
+	}
 	if err := u.announce(ctx); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -219,11 +220,8 @@ func (u *up) resource(r manifest.Resource, made *resource.Spec) *component {
 }
 
 // services works out the components of the app's services.
-func (u *up) services(resources []*component) ([]*component, error) {
-	var (
-		all     []*component
-		missing []*env.MissingError
-	)
+func (u *up) services(resources []*component) (all []*component, err error) {
+	var missing []*env.MissingError
 	for n := range u.cfg.Manifest.Services {
 		s := &u.cfg.Manifest.Services[n]
 		at := fmt.Sprintf("%s:%d: service %s", u.cfg.Manifest.File, s.Line, s.Name)
@@ -244,6 +242,9 @@ func (u *up) services(resources []*component) ([]*component, error) {
 			}
 		}
 		c := u.service(s)
+		if c.spec.settings, err = u.settingsOf(s); err != nil {
+			return nil, fmt.Errorf("%s: %w", at, err)
+		}
 		var lacks *env.MissingError
 		if _, err := c.environment(""); errors.As(err, &lacks) {
 			missing = append(missing, lacks)
@@ -295,14 +296,33 @@ func (u *up) service(s *manifest.Service) *component {
 			c.spec.Labels[key] = schemeName(p)
 		}
 	}
-	if s.Health != nil {
-		scheme := "http"
-		if s.Port.Scheme == "https" {
-			scheme = "https"
+	c.spec.Health = healthOf(s)
+	return c
+}
+
+// healthOf returns the check of a service's containers, nil without one. What only
+// has to be alive serves as soon as it is.
+func healthOf(s *manifest.Service) *check {
+	if s.Health == nil && s.Liveness == nil {
+		return nil
+	}
+	url := func(h *manifest.Health) string {
+		switch {
+		case h.GRPC:
+			return probeURL("grpc", s.Port.Number, "")
+		case s.Port.Scheme == "https":
+			return probeURL("https", s.Port.Number, h.Path)
 		}
-		c.spec.Health = &check{
-			URL:      probeURL(scheme, s.Port.Number, s.Health.Path),
-			Interval: s.Health.Interval, Timeout: s.Health.Timeout, Grace: s.Health.Grace,
+		return probeURL("http", s.Port.Number, h.Path)
+	}
+	is := cmp.Or(s.Health, s.Liveness)
+	c := &check{URL: url(is), Interval: is.Interval, Timeout: is.Timeout, Grace: is.Grace}
+	if l := s.Liveness; l != nil {
+		c.Liveness = &alive{URL: url(l), Grace: l.Grace, Failures: l.Failures}
+		c.Interval = min(c.Interval, l.Interval)
+		if s.Health != nil {
+			// Both are asked at the same time.
+			c.Timeout = max(c.Timeout, l.Timeout)
 		}
 	}
 	return c

@@ -40,6 +40,9 @@ const (
 	// UpImage is on images that rackdns has built, and says for what. Containers
 	// have it from there, so it says nothing of them.
 	UpImage = UpPrefix + "image"
+	// UpVolume is what a volume that services mount is known by in its app: its
+	// name, or SERVICE:/path.
+	UpVolume = UpPrefix + "volume"
 	// UpProgram marks a volume that holds this program.
 	UpProgram = UpPrefix + "program"
 )

@@ -16,10 +16,10 @@ import (
 )
 
 // ErrTarget is wrapped by errors that say that a target is none.
-var ErrTarget = errors.New("want http, https, tcp, postgres, mysql, redis or memcached")
+var ErrTarget = errors.New("want http, https, grpc, tcp, postgres, mysql, redis or memcached")
 
 // Probe asks what is at the target, a URL. http and https have to answer without
-// an error, tcp to take a connection. A database's URL has neither a host, since
+// an error, grpc by its own protocol of health checks, tcp to take a connection. A database's URL has neither a host, since
 // it is the container's own server that is asked, nor a password: getenv gives
 // that, as the server was given it.
 func Probe(ctx context.Context, target string, getenv func(string) string) error {
@@ -36,6 +36,8 @@ func Probe(ctx context.Context, target string, getenv func(string) string) error
 		return c.Close()
 	case "http", "https":
 		return probeHTTP(ctx, target)
+	case "grpc":
+		return probeGRPC(ctx, u.Host)
 	case "postgres":
 		return probePostgres(ctx, server(u), u, getenv("POSTGRES_PASSWORD"))
 	case "mysql":

@@ -131,7 +131,7 @@ func rootCommand() *cobra.Command {
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return setFromEnvironment(cmd.Flags()) }
 	for _, c := range []*cobra.Command{
 		standaloneCommand(), dnsCommand(), agentCommand(),
-		upCommand(), downCommand(), rollbackCommand(), releasesCommand(),
+		upCommand(), downCommand(), composeCommand(), rollbackCommand(), releasesCommand(),
 		servicesCommand(), psCommand(), resolveCommand(), explainCommand(), doctorCommand(),
 		apiCommand(), watchCommand(), rackURLCommand(),
 		envCommand(), execCommand(), resourcesCommand(), backupCommand(), restoreCommand(),

@@ -99,6 +99,9 @@ builder, and pulled with the credentials that docker login has kept. What was
 brought up is remembered as a release: rackdns rollback brings back the one
 before.
 
+A Compose file is not brought up here: Docker's own docker compose up does that,
+and its services have names by themselves; see rackdns compose --help.
+
 Health checks are this program's own, whatever an image has or lacks: a volume
 with a copy of it is mounted into the containers that have one.`,
 		Example: `  rackdns standalone --rack acme --dns 172.17.0.1:53 &
@@ -110,6 +113,9 @@ with a copy of it is mounted into the containers that have one.`,
 			up, err := flags.config(cmd)
 			if err != nil {
 				return err
+			}
+			if file := composeInstead(flags.file); file != "" {
+				return refuseCompose(cmd, file, up.Config, up.Suffix)
 			}
 			up.Verbose, up.Pull, up.DryRun = options.Verbose, options.Pull, options.DryRun
 			if err := readApp(cmd, &up, flags.file, envFiles, strict); err != nil {

@@ -51,7 +51,6 @@ func TestUpManifest(t *testing.T) {
     drain: 3
     termination: {grace: 7}
     init: true
-    privileged: true
     dnsConfig: {ndots: 2}
     labels: {team: shop}
     annotations: [example.org/owner=shop]
@@ -72,8 +71,8 @@ func TestUpManifest(t *testing.T) {
 
 	web := a.one("web").inspect()
 	h := web.HostConfig
-	if d := cmp.Diff([]any{7, true, true, int64(512), int64(500_000_000), int64(128 << 20), int64(64 << 20), "shop", "shop"},
-		[]any{*web.Config.StopTimeout, *h.Init, h.Privileged, h.CPUShares, h.NanoCPUs, h.Memory, h.MemoryReservation, web.Config.Labels["team"], web.Config.Labels["example.org/owner"]}); d != "" {
+	if d := cmp.Diff([]any{7, true, int64(512), int64(500_000_000), int64(128 << 20), int64(64 << 20), "shop", "shop"},
+		[]any{*web.Config.StopTimeout, *h.Init, h.CPUShares, h.NanoCPUs, h.Memory, h.MemoryReservation, web.Config.Labels["team"], web.Config.Labels["example.org/owner"]}); d != "" {
 		t.Errorf("settings (-want +got):\n%s", d)
 	}
 	if len(h.DNSOptions) != 1 || h.DNSOptions[0] != "ndots:2" {

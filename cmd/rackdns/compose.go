@@ -109,9 +109,9 @@ func composeEnvCommand() *cobra.Command {
 		Short: "Print the links of a service: a <NAME>_URL for each service that it links to",
 		Long: `Print the links of a service: a <NAME>_URL for each service that it links to, by
 links, by its label rackdns.links, or by depends_on where the other one has a
-port. The port is the first one of TCP in ports or expose; its scheme is tcp
-unless a label rackdns.port.<n> names it, such as https, or the other service's
-environment has LINK_SCHEME.`,
+port. The port is the first one of TCP in ports or expose; its scheme is what a
+label rackdns.port.<n> or LINK_SCHEME in the other service's environment says,
+else http at port 80, https at 443, and tcp.`,
 		Example: `  rackdns compose env worker --rack acme
   rackdns compose env worker --rack acme --style full --format shell`,
 		Args: func(cmd *cobra.Command, args []string) error {

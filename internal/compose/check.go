@@ -138,24 +138,23 @@ func (r *Report) reach(p *Project, all []types.ServiceConfig, s *types.ServiceCo
 		r.Reached = append(r.Reached, "those who reach "+of+", whose network it shares")
 		return
 	}
-	mine := networks(s)
+	mine := p.networks(s)
 	shares := map[string][]string{}
-	var apart []string
+	var apart, onHost []string
 	for _, o := range all {
-		if o.Name == s.Name {
+		switch {
+		case o.Name == s.Name || o.NetworkMode == "none":
+			continue
+		case o.NetworkMode == "host":
+			onHost = append(onHost, o.Name)
 			continue
 		}
-		common := ""
-		for _, n := range networks(&o) {
-			if common == "" && slices.Contains(mine, n) && o.NetworkMode == "" {
-				common = n
-			}
-		}
-		if common == "" {
+		theirs := p.networks(&o)
+		if n := slices.IndexFunc(theirs, func(n string) bool { return slices.Contains(mine, n) }); n >= 0 {
+			shares[theirs[n]] = append(shares[theirs[n]], o.Name)
+		} else {
 			apart = append(apart, o.Name)
-			continue
 		}
-		shares[common] = append(shares[common], o.Name)
 	}
 	at := ""
 	if len(listens) > 0 {
@@ -163,6 +162,9 @@ func (r *Report) reach(p *Project, all []types.ServiceConfig, s *types.ServiceCo
 	}
 	for _, n := range slices.Sorted(maps.Keys(shares)) {
 		r.Reached = append(r.Reached, strings.Join(shares[n], ", ")+" on network "+n+at)
+	}
+	if len(onHost) > 0 {
+		r.Reached = append(r.Reached, strings.Join(onHost, ", ")+" on the host's network"+at)
 	}
 	if len(published) > 0 {
 		r.Reached = append(r.Reached, "everybody who reaches this host: "+strings.Join(published, ", "))
@@ -183,8 +185,13 @@ func (r *Report) reach(p *Project, all []types.ServiceConfig, s *types.ServiceCo
 	}
 }
 
-// networks returns those that a service is on.
-func networks(s *types.ServiceConfig) []string {
+// networks returns those that a service is on, or that whose network it shares.
+func (p *Project) networks(s *types.ServiceConfig) []string {
+	if name, ok := strings.CutPrefix(s.NetworkMode, "service:"); ok && name != s.Name {
+		if of, ok := p.Services[name]; ok && !strings.HasPrefix(of.NetworkMode, "service:") {
+			return p.networks(&of)
+		}
+	}
 	all := slices.Sorted(maps.Keys(s.Networks))
 	if len(all) == 0 && s.NetworkMode == "" {
 		return []string{"default"}

@@ -1,6 +1,7 @@
 package compose
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -72,8 +73,9 @@ func (p *Project) linked(s *types.ServiceConfig) []string {
 	return all
 }
 
-// port returns the port that links lead to: the first one of TCP that is in the
-// file, and its scheme, if a label names the port so.
+// port returns the port that links lead to, the first one of TCP that is in the
+// file, and its scheme: what LINK_SCHEME of its environment or a label says, http
+// and https at their own ports, else tcp.
 func (p *Project) port(s *types.ServiceConfig) (uint16, string) {
 	listens, _, _ := ports(s)
 	for _, l := range listens {
@@ -82,7 +84,17 @@ func (p *Project) port(s *types.ServiceConfig) (uint16, string) {
 		if err != nil || protocol != registry.TCP {
 			continue
 		}
-		return uint16(v), s.Labels[label.Prefix+"port."+number]
+		scheme := registry.TCP
+		switch number {
+		case "80":
+			scheme = "http"
+		case "443":
+			scheme = "https"
+		}
+		if named := s.Environment["LINK_SCHEME"]; named != nil {
+			scheme = *named
+		}
+		return uint16(v), cmp.Or(s.Labels[label.Prefix+"port."+number], scheme)
 	}
 	return 0, ""
 }

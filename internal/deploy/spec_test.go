@@ -8,6 +8,8 @@ import (
 	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/go-connections/nat"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/rackdns/rackdns/internal/manifest"
 )
 
 func webSpec() *spec {
@@ -49,6 +51,10 @@ func TestHashTells(t *testing.T) {
 		"volume":  func(s *spec) { s.Volume = "w" },
 		"data":    func(s *spec) { s.Data = "/" },
 		"health":  func(s *spec) { s.Health.Interval++ },
+		"alive":   func(s *spec) { s.Health.Liveness = &alive{URL: "http://127.0.0.1:1/"} },
+		"mounts":  func(s *spec) { s.Mounts = []mounted{{Type: mount.TypeVolume, Source: "v", Target: "/v"}} },
+		"limits":  func(s *spec) { s.Memory = 1 << 20 },
+		"timeout": func(s *spec) { s.StopTimeout = 1 },
 	} {
 		s := webSpec()
 		change(s)
@@ -95,5 +101,70 @@ func TestConfig(t *testing.T) {
 	}
 	if hc := c.Healthcheck; hc.StartInterval != 500*time.Millisecond || hc.StartPeriod != 30*time.Second {
 		t.Errorf("health check %+v", hc)
+	}
+}
+
+// What the manifest says of a service is what the engine is told.
+func TestSettings(t *testing.T) {
+	t.Parallel()
+	m, err := manifest.Parse("convox.yml", []byte(`services:
+  web:
+    image: a
+    port: 3000
+    agent: true
+    privileged: true
+    entrypoint: bin/run --safe
+    drain: 2500ms
+    health: false
+    dnsConfig: {ndots: 2}
+    scale: {cpu: 512, memory: 64, limit: {cpu: 500, memory: 128}}
+    volumes: [/data/a, 'files:/files:ro', './conf:/conf', '/etc/hosts:/hosts']
+    volumeOptions: [{emptyDir: {id: a, mountPath: /a}}, {emptyDir: {id: b, medium: Memory, mountPath: /b}}]
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := &up{site: site{rack: "acme", app: "shop"}, cfg: UpConfig{Dir: "/srv/shop"}}
+	s := &spec{Ports: []string{"3000/tcp"}, Published: true}
+	if s.settings, err = u.settingsOf(&m.Services[0]); err != nil {
+		t.Fatal(err)
+	}
+	c, h := s.config("net", "1.41")
+	seconds := 3
+	wantConfig := &container.Config{
+		Entrypoint: []string{"bin/run", "--safe"}, StopTimeout: &seconds,
+		Healthcheck: &container.HealthConfig{Test: []string{"NONE"}}, ExposedPorts: nat.PortSet{"3000/tcp": {}},
+	}
+	wantHost := &container.HostConfig{
+		NetworkMode: "net", Privileged: true, DNSOptions: []string{"ndots:2"},
+		PortBindings: nat.PortMap{"3000/tcp": {{HostIP: "0.0.0.0", HostPort: "3000"}}},
+		Resources:    container.Resources{CPUShares: 512, NanoCPUs: 500_000_000, Memory: 128 << 20, MemoryReservation: 64 << 20},
+		Mounts: []mount.Mount{
+			{Type: mount.TypeVolume, Source: "acme.shop._path-web-data-a-" + pathHash("/data/a"), Target: "/data/a"},
+			{Type: mount.TypeVolume, Source: "acme.shop._volume-files", Target: "/files", ReadOnly: true},
+			{Type: mount.TypeBind, Source: "/srv/shop/conf", Target: "/conf"},
+			{Type: mount.TypeBind, Source: "/etc/hosts", Target: "/hosts"},
+			{Type: mount.TypeVolume, Target: "/a"},
+			{Type: mount.TypeTmpfs, Target: "/b"},
+		},
+	}
+	if d := cmp.Diff(wantConfig, c); d != "" {
+		t.Errorf("config (-want +got):\n%s", d)
+	}
+	if d := cmp.Diff(wantHost, h); d != "" {
+		t.Errorf("host (-want +got):\n%s", d)
+	}
+}
+
+// A volume of a service's own is known by its path, however alike two are.
+func TestKeyedVolume(t *testing.T) {
+	t.Parallel()
+	names := map[string]string{}
+	for _, key := range []string{"files", "web:/a/b", "web:/a-b", "web:/a_b", "web:/A/b", "web-a:/b", "web:/é"} {
+		name := keyedVolume("acme", "shop", key)
+		if other := names[name]; other != "" {
+			t.Errorf("%s and %s both are %s", other, key, name)
+		}
+		names[name] = key
 	}
 }

@@ -29,8 +29,13 @@ func keyedVolume(rack, app, key string) string {
 		}
 		return '-'
 	}, strings.Trim(path, "/"))
+	return volumeName(rack, app, "_path-"+service+"-"+plain+"-"+pathHash(path))
+}
+
+// pathHash tells a path from others that are alike in a name.
+func pathHash(path string) string {
 	sum := sha256.Sum256([]byte(path))
-	return volumeName(rack, app, "_path-"+service+"-"+plain+"-"+hex.EncodeToString(sum[:])[:pathDigits])
+	return hex.EncodeToString(sum[:])[:pathDigits]
 }
 
 // nameOf is the name that a volume of the app's has to have by its labels.

@@ -103,5 +103,5 @@ func age(stat, uptime string) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	return time.Duration((now - started/ticks) * float64(time.Second)), nil
+	return time.Duration((now - started/ticks) * float64(time.Second)).Round(time.Second / ticks), nil
 }

@@ -37,7 +37,7 @@ func needsShell(words []string) bool { return len(words) > 0 && words[0] == mani
 // else gives access to an image's files.
 func (u *up) hasShell(ctx context.Context, c *component) (has bool, err error) {
 	labels := map[string]string{label.UpRack: u.rack, label.App: u.app, label.UpID: rand.Text()}
-	name := containerName(u.app, c.service+"-shell", u.release, 1)
+	name := containerName(u.app, c.service+"-shell", 1)
 	whole, cancel := dockerclient.Whole(ctx) // as in create
 	defer cancel()
 	made, err := u.ContainerCreate(whole, &container.Config{Image: c.spec.Image, Cmd: []string{manifest.Shell}, Labels: maps.Clone(labels)},

@@ -74,7 +74,7 @@ their URL.
 STATUS is what the registry knows: running, or why its container doesn't serve
 (paused, starting, unhealthy, draining, drained), stopped if there is one that
 doesn't run, missing if there has been none for an hour. What is elsewhere is not
-watched: outside. Whether a resource answers is said by resources check.`,
+watched: outside.`,
 		Example: `  rackdns resources
   rackdns resources --app shop -o json
   rackdns resources create postgres`,

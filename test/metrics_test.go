@@ -41,6 +41,10 @@ func TestAgentMetrics(t *testing.T) {
 		t.Errorf("no stream, or no list: %v", before)
 	}
 
+	if v, err := metric(at, "rackdns_registry_embedded_up"); err == nil {
+		t.Errorf("it tells of an etcd that it hasn't: %v", v)
+	}
+
 	name := r.service("web", app)
 	instances := web(t, 2, app, b)
 	bad := start(t, spec{network: b, labels: map[string]string{"rackdns.app": "not a label"}})

@@ -77,6 +77,7 @@ func Start(ctx context.Context, cfg Config, opts Options) (*Registry, error) {
 	if err := checkSocket(cfg.Socket); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
+	tell()
 	r := &Registry{cfg: cfg, opts: opts, lock: lock, done: make(chan struct{})}
 	begun := time.Now()
 	c, err := r.launch(ctx)

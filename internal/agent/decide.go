@@ -40,8 +40,8 @@ var reasons = []Reason{
 	ReasonRack, ReasonUnlabelled,
 }
 
-// meant reports whether somebody wants it so, as opposed to a mistake.
-func (r Reason) meant() bool {
+// Meant reports whether somebody wants it so, as opposed to a mistake.
+func (r Reason) Meant() bool {
 	switch r {
 	case ReasonIgnored, ReasonOneOff, ReasonProcessType, ReasonNotRunning, ReasonRack, ReasonUnlabelled:
 		return true

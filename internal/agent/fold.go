@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -62,6 +63,30 @@ func (f *folded) forget(id string) {
 	}
 }
 
+// folds returns all names that are made of several, by app and service.
+func (f *folded) folds() []Folded {
+	all := []Folded{}
+	for name, given := range f.given {
+		if len(given) < 2 {
+			continue
+		}
+		service, app, _ := strings.Cut(name, ".")
+		all = append(all, Folded{app, service, givenWords(slices.Sorted(maps.Keys(given)))})
+	}
+	slices.SortFunc(all, func(x, y Folded) int {
+		return cmp.Or(strings.Compare(x.App, y.App), strings.Compare(x.Service, y.Service))
+	})
+	return all
+}
+
+// givenWords says of each name that was given of which app it is.
+func givenWords(given []string) []string {
+	for n := range given {
+		given[n] = strings.Replace(printableParts(given[n]), "/", " of app ", 1)
+	}
+	return given
+}
+
 // tellFolded logs once that names which somebody gave are the same here.
 func (t *tracker) tellFolded(id string, d *decision) {
 	i := d.instance
@@ -70,11 +95,8 @@ func (t *tracker) tellFolded(id string, d *decision) {
 		return
 	}
 	if given := t.folded.note(id, i.Service+"."+i.App, d.given); given != nil {
-		for n := range given {
-			given[n] = strings.Replace(printableParts(given[n]), "/", " of app ", 1)
-		}
 		t.log.Warn("several names become one, and their containers one service: rename one of them, or label it rackdns.service",
-			"service", i.Service, "app", i.App, "names", given)
+			"service", i.Service, "app", i.App, "names", givenWords(given))
 	}
 }
 

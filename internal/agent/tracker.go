@@ -408,7 +408,7 @@ func (t *tracker) tell(id string, d *decision) {
 	log := t.log.With("container", shortID(id), "name", clean(d.facts.name, maxText))
 	switch {
 	case d.refusal == nil:
-	case d.refusal.Reason.meant():
+	case d.refusal.Reason.Meant():
 		log.Info("container is left out", "reason", d.refusal.Reason, "why", d.refusal.Detail)
 	default:
 		log.Warn("container is not registered", "reason", d.refusal.Reason, "why", d.refusal.Detail)

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/rackdns/rackdns/internal/doctor"
 	"github.com/rackdns/rackdns/internal/registry"
@@ -21,10 +23,15 @@ type doctorFlags struct {
 	address    choice
 	routable   []string
 	forwarders []string
+	dns        []string
+	http       []string
+	// resolvConf, daemonConfig and networks are those of doctor.Config.
+	resolvConf, daemonConfig string
+	networks                 []string
 }
 
 func doctorCommand() *cobra.Command {
-	f := &doctorFlags{address: choice{value: addressAuto, of: []string{addressAuto, registry.AddressHost, registry.AddressContainer}}}
+	f := newDoctorFlags()
 	var (
 		out  output
 		json bool
@@ -43,11 +50,11 @@ are in the Corefile of this host.`,
   rackdns doctor --docker off -o json | jq '.[] | select(.result == "failed")'`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := f.config()
+			cfg, err := f.config(cmd.Context())
 			if err != nil {
 				return err
 			}
-			all, err := f.run(cmd.Context(), cfg)
+			all, err := doctor.Run(cmd.Context(), cfg)
 			if err != nil {
 				return err
 			}
@@ -65,17 +72,31 @@ are in the Corefile of this host.`,
 			return nil
 		},
 	}
-	f.add(cmd.Flags())
-	f.node.add(cmd.Flags(), "address of the Docker Engine, or \""+dockerOff+"\" (default as for the docker command)")
-	cmd.Flags().Var(&f.address, "address", "endpoints that the DNS server of this host hands out")
-	cmd.Flags().StringSliceVar(&f.routable, "routable", nil, "networks that everybody can reach, by name or ID")
-	cmd.Flags().StringSliceVar(&f.forwarders, "forwarders", nil, "networks of DNS servers that ask on behalf of others")
+	f.addAll(cmd.Flags())
 	out.add(cmd.Flags())
 	cmd.Flags().BoolVar(&json, "json", false, "the same as -o json")
 	return cmd
 }
 
-func (f *doctorFlags) config() (doctor.Config, error) {
+// newDoctorFlags returns the flags of a command that looks for what is wrong.
+func newDoctorFlags() *doctorFlags {
+	return &doctorFlags{address: choice{value: addressAuto, of: []string{addressAuto, registry.AddressHost, registry.AddressContainer}}}
+}
+
+func (f *doctorFlags) addAll(flags *pflag.FlagSet) {
+	f.add(flags)
+	f.node.add(flags, "address of the Docker Engine, or \""+dockerOff+"\" (default as for the docker command)")
+	flags.Var(&f.address, "address", "endpoints that the DNS server of this host hands out")
+	flags.StringSliceVar(&f.routable, "routable", nil, "networks that everybody can reach, by name or ID")
+	flags.StringSliceVar(&f.forwarders, "forwarders", nil, "networks of DNS servers that ask on behalf of others")
+	flags.StringSliceVar(&f.dns, "dns", nil, "where a DNS server of this host listens, ADDRESS:PORT (default all that are found); can be there several times")
+	flags.StringSliceVar(&f.http, "http", nil, "where a process of this host serves its metrics, ADDRESS:PORT (default all that are found); can be there several times")
+	flags.StringVar(&f.resolvConf, "resolv-conf", resolvConf, "file that says whom this host asks")
+	flags.StringVar(&f.daemonConfig, "daemon-config", "", "file with the configuration of the Docker Engine (default /etc/docker/daemon.json)")
+	flags.StringSliceVar(&f.networks, "network", nil, "Docker network that is looked at (default all); can be there several times")
+}
+
+func (f *doctorFlags) config(ctx context.Context) (doctor.Config, error) {
 	if _, err := f.zone(); err != nil {
 		return doctor.Config{}, err
 	}
@@ -94,24 +115,43 @@ func (f *doctorFlags) config() (doctor.Config, error) {
 	if f.address.value != addressAuto {
 		cfg.Options.Address = f.address.value
 	}
+	cfg.DaemonConfig, cfg.Networks = f.daemonConfig, f.networks
+	if f.resolvConf != resolvConf {
+		cfg.ResolvConf = f.resolvConf
+	}
+	for _, given := range f.dns {
+		at, err := listenAddress(ctx, "dns", given)
+		if err != nil {
+			return doctor.Config{}, err
+		}
+		addr, err := netip.ParseAddrPort(at)
+		if err != nil {
+			return doctor.Config{}, usagef("--dns %q: %w", given, err)
+		}
+		cfg.DNS = append(cfg.DNS, addr)
+	}
+	for _, given := range f.http {
+		at, err := listenAddress(ctx, "http", given)
+		if err != nil {
+			return doctor.Config{}, err
+		}
+		cfg.HTTP = append(cfg.HTTP, at)
+	}
 	if cfg.Options.Forwarders, err = rack.ParseForwarders(f.forwarders); err != nil {
 		return doctor.Config{}, usagef("--forwarders: %v", err)
 	}
-	return cfg, nil
+	return cfg, f.check()
 }
 
-// run makes the checks. What is wrong with a flag is wrong usage; a registry that
-// can't be opened is a finding.
-func (f *doctorFlags) run(ctx context.Context, cfg doctor.Config) ([]doctor.Result, error) {
+// check says what is wrong with the flags of the registry. One that can't be
+// reached is a finding, and no mistake.
+func (f *doctorFlags) check() error {
 	client, err := registry.Open(f.Config)
 	if err != nil {
-		_, err = f.open()
-		return nil, err
+		_, err = f.open() // which says of which flag it is
+		return err
 	}
-	if err := client.Close(); err != nil {
-		return nil, err
-	}
-	return doctor.Run(ctx, cfg)
+	return client.Close()
 }
 
 // printFindings prints a line for each finding, with the next step below it.

@@ -132,7 +132,7 @@ func rootCommand() *cobra.Command {
 	for _, c := range []*cobra.Command{
 		standaloneCommand(), dnsCommand(), agentCommand(),
 		upCommand(), downCommand(), composeCommand(), rollbackCommand(), releasesCommand(),
-		servicesCommand(), psCommand(), resolveCommand(), explainCommand(), doctorCommand(),
+		servicesCommand(), psCommand(), resolveCommand(), explainCommand(), doctorCommand(), statusCommand(),
 		apiCommand(), watchCommand(), rackURLCommand(),
 		envCommand(), execCommand(), resourcesCommand(), backupCommand(), restoreCommand(),
 		registerCommand(), deregisterCommand(), nodeCommand(),

@@ -63,6 +63,23 @@ var checks = []check{
 	{"namespaces", checkNamespaces},
 	{"aliases", checkAliases},
 	{"services", checkServices},
+	{"engine", checkEngine},
+	{"containers", checkContainers},
+	{"labels", checkLabels},
+	{"folded", checkFolded},
+	{"registered", checkRegistered},
+	{"processes", checkProcesses},
+	{"picture", checkPicture},
+	{"dns-server", checkServer},
+	{"dns-answers", checkAnswers},
+	{"dns-others", checkOthers},
+	{"hidden-clients", checkHidden},
+	{"ports", checkPorts},
+	{"resolv-conf", checkResolvConf},
+	{"forwarder", checkForwarder},
+	{"forwarder-clients", checkForwarderClients},
+	{"daemon-dns", checkDaemonDNS},
+	{"container-dns", checkContainerDNS},
 }
 
 // Names returns the names of all checks, in their order.
@@ -84,6 +101,10 @@ func Run(ctx context.Context, cfg Config) ([]Result, error) {
 		return nil, err
 	}
 	defer s.close()
+	return s.run(ctx)
+}
+
+func (s *scene) run(ctx context.Context) ([]Result, error) {
 	var all []Result
 	for _, c := range checks {
 		found := c.run(ctx, s)
@@ -160,6 +181,8 @@ func several(n int, what string) string {
 		return "1 " + what
 	case strings.HasSuffix(what, "y"):
 		what = strings.TrimSuffix(what, "y") + "ie"
+	case strings.HasSuffix(what, "s"):
+		what += "e"
 	}
 	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -130,6 +130,7 @@ func TestCertificates(t *testing.T) {
 	cfg := secured(t, etcdtest.LastingAuthority(t, 90*24*time.Hour))
 	finds(t, cfg, "registry-certificates", Passed, "3 certificates")
 	finds(t, cfg, "registry-protection", Passed, "TLS")
+	finds(t, cfg, "registry-roles", Skipped, "certificate")
 	finds(t, cfg, "registry-members", Passed)
 	finds(t, cfg, "clock", Passed, "etcd's is ours")
 	// It is told whose they are, each.

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/docker/docker/api/types/system"
 
 	"github.com/rackdns/rackdns/internal/agent"
 	"github.com/rackdns/rackdns/internal/index"
@@ -25,6 +28,15 @@ type Config struct {
 	Agent agent.Config
 	// NoEngine says that this host has no engine to look at.
 	NoEngine bool
+	// DNS are where DNS servers of this host listen, and HTTP where its processes
+	// serve their metrics; if there are none they are looked for.
+	DNS  []netip.AddrPort
+	HTTP []string
+	// ResolvConf says whom this host asks, DaemonConfig is the engine's
+	// configuration; those of the system if empty.
+	ResolvConf, DaemonConfig string
+	// Networks are those of Docker's that are looked at; all if there are none.
+	Networks []string
 	// Version is ours.
 	Version string
 }
@@ -50,6 +62,13 @@ type scene struct {
 	members  func() ([]registry.Member, error)
 	nodes    func() ([]registry.NodeState, error)
 	contacts func() (map[string]registry.Contact, error)
+
+	engine func() (system.Info, error)
+	plan   func() (*agent.Draft, error)
+	// sockets are those of UDP.
+	sockets []socket
+	servers func() []server
+	metrics func() []*metrics
 }
 
 // errUnread is why what depends on the registry is skipped.
@@ -88,6 +107,11 @@ func newScene(ctx context.Context, cfg Config) (*scene, error) {
 	s.members = ifReached(s, func() ([]registry.Member, error) { return client.Members(ctx) })
 	s.nodes = ifReached(s, func() ([]registry.NodeState, error) { return client.Nodes(ctx) })
 	s.contacts = ifReached(s, func() (map[string]registry.Contact, error) { return client.Contacts(ctx) })
+	s.engine = sync.OnceValues(func() (system.Info, error) { return engineOf(ctx, &s.cfg) })
+	s.plan = sync.OnceValues(func() (*agent.Draft, error) { return planOf(ctx, &s.cfg) })
+	s.sockets = listening("udp")
+	s.servers = sync.OnceValue(func() []server { return s.findServers(ctx) })
+	s.metrics = sync.OnceValue(func() []*metrics { return s.findMetrics(ctx) })
 	return s, nil
 }
 

@@ -131,6 +131,9 @@ func (f *doctorFlags) config(ctx context.Context) (doctor.Config, error) {
 		cfg.DNS = append(cfg.DNS, addr)
 	}
 	for _, given := range f.http {
+		if given == httpOff {
+			continue // as the environment may have it for standalone
+		}
 		at, err := listenAddress(ctx, "http", given)
 		if err != nil {
 			return doctor.Config{}, err

@@ -12,9 +12,7 @@ import (
 // this host and its containers ask.
 func checkPorts(_ context.Context, s *scene) []Result {
 	at := []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}
-	for _, n := range s.gateways() {
-		at = append(at, n.gateway)
-	}
+	at = append(at, s.gateways()...)
 	var found []Result
 	var have []string
 	servers := s.servers()
@@ -46,15 +44,9 @@ func checkPorts(_ context.Context, s *scene) []Result {
 	return orPassed(found, "port 53 is ours at %s", some(have))
 }
 
-// gateway is this host's address on a Docker network.
-type gateway struct {
-	network string
-	gateway netip.Addr
-}
-
 // gateways are this host's addresses on the networks of its engine, as its agent
 // tells them.
-func (s *scene) gateways() []gateway {
+func (s *scene) gateways() []netip.Addr {
 	snapshot, err := s.picture()
 	if err != nil {
 		return nil
@@ -63,12 +55,10 @@ func (s *scene) gateways() []gateway {
 	if n == nil {
 		return nil
 	}
-	var all []gateway
+	var all []netip.Addr
 	for _, w := range n.Networks {
-		for _, g := range w.Gateways {
-			if !w.Internal && s.looksInto(w.Name) {
-				all = append(all, gateway{w.Name, g})
-			}
+		if !w.Internal && s.looksInto(w.Name) {
+			all = append(all, w.Gateways...)
 		}
 	}
 	return all

@@ -203,7 +203,7 @@ func TestDoctorForwarders(t *testing.T) {
 	r := startRack(t, b)
 	zone := strings.TrimSuffix(r.zone, ".")
 	start(t, spec{app: app, service: "web", network: b, expose: []string{"3000/tcp"}})
-	anchor := fmt.Sprintf("  trust-anchor: \"convox. DS 12345 13 2 %064d\"\n", 1)
+	anchor := func(zone string) string { return fmt.Sprintf("  trust-anchor: \"%s DS 12345 13 2 %064d\"\n", zone, 1) }
 	for n, tc := range []struct {
 		name, tool, result, words string
 		options                   []string
@@ -212,8 +212,8 @@ func TestDoctorForwarders(t *testing.T) {
 		{"dnsmasq with a filter against rebinding", "dnsmasq", "failed", "filters against rebinding", []string{"--stop-dns-rebind"}},
 		{"dnsmasq with a filter that knows the zone", "dnsmasq", "passed", "", []string{"--stop-dns-rebind", "--rebind-domain-ok=/" + zone + "/"}},
 		{"unbound", "unbound", "passed", "", nil},
-		{"unbound that validates", "unbound", "failed", "validates DNSSEC", []string{anchor}},
-		{"unbound that validates, and knows the zone", "unbound", "passed", "", []string{anchor, fmt.Sprintf("  domain-insecure: %q\n", zone)}},
+		{"unbound that validates", "unbound", "failed", "validates DNSSEC", []string{anchor(r.zone)}},
+		{"unbound that validates, and knows the zone", "unbound", "passed", "", []string{anchor("convox."), fmt.Sprintf("  domain-insecure: %q\n", zone)}},
 		{"unbound with a filter against rebinding", "unbound", "failed", "filters against rebinding", []string{"  private-address: 10.0.0.0/8\n  private-address: 172.16.0.0/12\n  private-address: 192.168.0.0/16\n"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

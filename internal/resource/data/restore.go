@@ -124,9 +124,8 @@ func (s *Server) putBack(ctx context.Context, target string, before *os.File) er
 	if err == nil && before != nil {
 		err = s.put(whole, target, before)
 	}
-	if err == nil {
-		err = s.startRedis(whole)
-	}
+	// It has what it had, or nothing was put over it.
+	err = errors.Join(err, s.startRedis(whole))
 	if err != nil {
 		return fmt.Errorf("and what was there before could not be put back: %w", err)
 	}
@@ -150,7 +149,8 @@ func (s *Server) fetch(ctx context.Context, name string) (*os.File, error) {
 	return Spool(archive)
 }
 
-// put copies a file into the container.
+// put copies a file into the container. Its server may only read it: it writes
+// another one in its place.
 func (s *Server) put(ctx context.Context, name string, from *os.File) error {
 	size, err := from.Seek(0, io.SeekEnd)
 	if err == nil {
@@ -173,7 +173,7 @@ func (s *Server) put(ctx context.Context, name string, from *os.File) error {
 		}
 		w.CloseWithError(err)
 	}()
-	err = s.docker.CopyToContainer(ctx, s.id, path.Dir(name), content, container.CopyToContainerOptions{CopyUIDGID: true})
+	err = s.docker.CopyToContainer(ctx, s.id, path.Dir(name), content, container.CopyToContainerOptions{})
 	content.Close()
 	<-done
 	if err != nil {

@@ -112,7 +112,7 @@ func TestWant(t *testing.T) {
 			spec: spec{Command: []string{"run", "--now"}, Labels: with("rackdns.service", "worker", "rackdns.links", "web")},
 		},
 	}
-	if diff := cmp.Diff(want, u.components, cmp.AllowUnexported(component{}), cmpopts.IgnoreFields(component{}, "environment", "kind", "made")); diff != "" {
+	if diff := cmp.Diff(want, u.components, cmp.AllowUnexported(spec{}, mounted{}, component{}), cmpopts.IgnoreFields(component{}, "environment", "kind", "made")); diff != "" {
 		t.Errorf("components (-want +got):\n%s", diff)
 	}
 	wantServices := map[string]*registry.Service{

@@ -14,7 +14,7 @@ import (
 
 func resourceDeleteCommand() *cobra.Command {
 	var (
-		c       change
+		c       resourceChange
 		volumes bool
 		yes     yesFlag
 	)
@@ -67,7 +67,7 @@ ever; it names the data, and asks. Where the engine that ran it is gone for good
 
 // confirm asks before data are removed, if there are any. What can't be deleted
 // anyhow is for delete to say.
-func (c *change) confirm(cmd *cobra.Command, client *registry.Client, yes *yesFlag) error {
+func (c *resourceChange) confirm(cmd *cobra.Command, client *registry.Client, yes *yesFlag) error {
 	d, err := client.Declared(cmd.Context(), c.app, true)
 	if err != nil || d.Resources[c.name] == nil && (d.Secrets[c.name] == "" || d.Secrets[c.name] == creating) {
 		return err
@@ -95,7 +95,7 @@ func (c *change) confirm(cmd *cobra.Command, client *registry.Client, yes *yesFl
 
 // delete removes the declaration first, since only that can be done at once
 // with finding out that nothing is linked.
-func (c *change) delete(ctx context.Context, client *registry.Client, volumes bool) (kept string, err error) {
+func (c *resourceChange) delete(ctx context.Context, client *registry.Client, volumes bool) (kept string, err error) {
 	d, err := client.Declared(ctx, c.app, true)
 	if err != nil {
 		return "", err
@@ -140,7 +140,7 @@ func (c *change) delete(ctx context.Context, client *registry.Client, volumes bo
 
 // undeclare removes the declaration. The password lives as long as the data that
 // it opens.
-func (c *change) undeclare(ctx context.Context, client *registry.Client, kept bool) error {
+func (c *resourceChange) undeclare(ctx context.Context, client *registry.Client, kept bool) error {
 	return client.Edit(ctx, c.app, func(d *registry.Declared) error {
 		_, err := c.unlinked(d)
 		delete(d.Resources, c.name)
@@ -153,7 +153,7 @@ func (c *change) undeclare(ctx context.Context, client *registry.Client, kept bo
 
 // sweep removes what is left where there is no resource: by a creation that was
 // cut off, or else with its owner's consent.
-func (c *change) sweep(ctx context.Context, client *registry.Client) error {
+func (c *resourceChange) sweep(ctx context.Context, client *registry.Client) error {
 	return alone(ctx, client, c.name, func(ctx context.Context) error {
 		d, err := client.Declared(ctx, "", false)
 		if err != nil {
@@ -182,7 +182,7 @@ func (c *change) sweep(ctx context.Context, client *registry.Client) error {
 }
 
 // unlinked returns the resource if nobody uses it.
-func (c *change) unlinked(d *registry.Declared) (*registry.Resource, error) {
+func (c *resourceChange) unlinked(d *registry.Declared) (*registry.Resource, error) {
 	r, err := c.find(d, c.name)
 	if err != nil {
 		return nil, err

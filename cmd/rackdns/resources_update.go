@@ -13,15 +13,15 @@ import (
 	"github.com/rackdns/rackdns/internal/resource/engine"
 )
 
-// change is one call of update or delete.
-type change struct {
+// resourceChange is one call of update or delete.
+type resourceChange struct {
 	resourceFlags
 	docker   dockerFlag
 	password passwordFlag
 	name     string
 }
 
-func (c *change) take(name string) error {
+func (c *resourceChange) take(name string) error {
 	c.name = name
 	if err := registry.CheckLabel("resource", name); err != nil {
 		return usageError{err}
@@ -34,7 +34,7 @@ func (c *change) take(name string) error {
 
 // engine returns the engine that runs a resource, nil if none does or none is
 // to be asked.
-func (c *change) engine(ctx context.Context, r *registry.Resource) (*engine.Engine, error) {
+func (c *resourceChange) engine(ctx context.Context, r *registry.Resource) (*engine.Engine, error) {
 	if c.app != "" || !index.IsInstanceID(r.Host) || c.docker.host == dockerOff {
 		return nil, nil
 	}
@@ -54,7 +54,7 @@ func (c *change) engine(ctx context.Context, r *registry.Resource) (*engine.Engi
 }
 
 // nowhere returns an error if the resource runs on another node.
-func (c *change) nowhere(ctx context.Context) error {
+func (c *resourceChange) nowhere(ctx context.Context) error {
 	node, err := c.node(ctx)
 	if err == nil && node != "" {
 		err = fmt.Errorf("resource %s: its container is on node %s and not on this Docker Engine; run this there", c.name, node)
@@ -64,7 +64,7 @@ func (c *change) nowhere(ctx context.Context) error {
 
 // node returns the node on which the resource has its container, "" if there
 // is none.
-func (c *change) node(ctx context.Context) (string, error) {
+func (c *resourceChange) node(ctx context.Context) (string, error) {
 	s, err := c.snapshot(ctx, index.Options{})
 	if err != nil {
 		return "", err
@@ -78,7 +78,7 @@ func (c *change) node(ctx context.Context) (string, error) {
 }
 
 // notUps refuses what an app's convox.yml decides.
-func (c *change) notUps(r *registry.Resource) error {
+func (c *resourceChange) notUps(r *registry.Resource) error {
 	if c.app != "" && r.Manager == registry.ManagerUp {
 		return fmt.Errorf("resource %s: is run for app %s as its convox.yml says; change that, and run rackdns up", c.name, c.app)
 	}
@@ -87,7 +87,7 @@ func (c *change) notUps(r *registry.Resource) error {
 
 func resourceUpdateCommand() *cobra.Command {
 	var (
-		c    change
+		c    resourceChange
 		from urlFlag
 	)
 	cmd := &cobra.Command{
@@ -132,7 +132,7 @@ what the data were made with can't be changed any more.`,
 	return cmd
 }
 
-func (c *change) update(cmd *cobra.Command, options map[string]string, url string) error {
+func (c *resourceChange) update(cmd *cobra.Command, options map[string]string, url string) error {
 	ctx := cmd.Context()
 	client, err := c.open()
 	if err != nil {
@@ -228,7 +228,7 @@ func respecify(r *registry.Resource, url string, options map[string]string) (*re
 
 // runAnew replaces the container if it has to, and declares what is new. anew says
 // that it has to.
-func (c *change) runAnew(ctx context.Context, client *registry.Client, r *registry.Resource, spec resource.Spec, anew bool) error {
+func (c *resourceChange) runAnew(ctx context.Context, client *registry.Client, r *registry.Resource, spec resource.Spec, anew bool) error {
 	zone, err := c.zone()
 	if err != nil {
 		return err
@@ -279,7 +279,7 @@ func (c *change) runAnew(ctx context.Context, client *registry.Client, r *regist
 
 // edit changes a resource and its URL, unless somebody else has made it another
 // one since it was read.
-func (c *change) edit(ctx context.Context, client *registry.Client, read *registry.Resource, f func(*registry.Resource) (url string)) error {
+func (c *resourceChange) edit(ctx context.Context, client *registry.Client, read *registry.Resource, f func(*registry.Resource) (url string)) error {
 	return client.Edit(ctx, c.app, func(d *registry.Declared) error {
 		now, err := c.find(d, c.name)
 		if err != nil {

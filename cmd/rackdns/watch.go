@@ -38,7 +38,7 @@ the clocks of both hosts. With -o json each line is an object, as in the stream
 			return watch(cmd.Context(), &reg, app, cmd.OutOrStdout(), out)
 		},
 	}
-	cmd.ValidArgsFunction = completeApps(&reg, 1)
+	cmd.ValidArgsFunction = completeArgs(knownApps)
 	reg.add(cmd.Flags())
 	out.add(cmd.Flags())
 	return cmd

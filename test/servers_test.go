@@ -43,7 +43,7 @@ func (s serverImage) build() (string, error) {
 		addLibraries(files, p)
 	}
 	for _, tree := range s.trees {
-		err := filepath.WalkDir(tree, func(path string, d fs.DirEntry, err error) error {
+		err := filepath.WalkDir(tree, func(path string, _ fs.DirEntry, err error) error {
 			if strings.Contains(path, "bitcode") || strings.Contains(path, "llvmjit") {
 				// The compiler of queries is as large as all the rest.
 				return err
@@ -156,7 +156,7 @@ var postgresImage = sync.OnceValues(func() (string, error) {
 	version := filepath.Base(filepath.Dir(bin))
 	s := serverImage{
 		name: "postgres", entrypoint: "postgres.sh",
-		trees:   []string{filepath.Join(filepath.Dir(bin), "lib"), filepath.Join("/usr/share/postgresql", version)},
+		trees:   []string{filepath.Join(filepath.Dir(bin), "lib"), "/usr/share/postgresql/" + version},
 		dirs:    []string{"/var/lib/postgresql/pgdata", "/var/run/postgresql"},
 		changes: []string{"ENV PATH=" + bin + ":/usr/bin:/bin"},
 	}

@@ -116,7 +116,7 @@ func TestUpPulls(t *testing.T) {
 
 	// The engine asks the registry for what is not there, so no credentials is no
 	// image.
-	a.refused(1, "service web: image "+web+": is not on this engine and can't be pulled: ", "up")
+	a.refused("service web: image "+web+": is not on this engine and can't be pulled: ", "up")
 	a.env = r.configured()
 	out := a.run("up")
 	for _, want := range []string{"web      pulling " + web + "\n", "built    | pulling base:1\n", "built    | Step 2/3 : COPY Dockerfile /\n"} {
@@ -171,7 +171,7 @@ func TestUpBuildsWithPlugin(t *testing.T) {
 	a.write("convox.yml", "services: {web: {build: {path: web, args: {TOKEN: sesame}}, port: 3000}}\n")
 	none := t.TempDir()
 	a.env = []string{"DOCKER_CONFIG=" + none}
-	a.refused(1, "service web: build web: web/Dockerfile:2: COPY --chmod needs BuildKit, and there is no docker buildx", "up")
+	a.refused("service web: build web: web/Dockerfile:2: COPY --chmod needs BuildKit, and there is no docker buildx", "up")
 
 	a.write("web/Dockerfile", "FROM scratch\nARG TARGETARCH\nARG TARGETPLATFORM=none\nCOPY . /\nENTRYPOINT [\"/container\"]\nLABEL arch=$TARGETARCH platform=$TARGETPLATFORM\n")
 	dir := filepath.Join(t.TempDir(), "cli-plugins")
@@ -224,7 +224,7 @@ func TestUpBuildsWithPlugin(t *testing.T) {
 
 	a.env = a.env[:1]
 	a.write("web/Dockerfile", "FROM scratch\nCOPY no-such-file /\n")
-	a.refused(1, "service web: build web: ", "up")
+	a.refused("service web: build web: ", "up")
 	if n := len(a.images()); n != 2 {
 		t.Errorf("images %v, want two", a.images())
 	}

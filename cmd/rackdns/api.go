@@ -84,13 +84,19 @@ func (a *apiServer) run(ctx context.Context) (err error) {
 	log := setUpLog()
 	serving()
 	var racks []*httpapi.Rack
+	var ends []func() error
+	defer func() {
+		for _, end := range ends {
+			err = errors.Join(err, end())
+		}
+	}()
 	for _, name := range names {
 		rack := &httpapi.Rack{Name: name, Zone: name + "." + cleanSuffix(a.suffix), Node: node}
 		end, e := a.follow(rack, log)
 		if e != nil {
 			return e
 		}
-		defer func() { err = errors.Join(err, end()) }()
+		ends = append(ends, end)
 		racks = append(racks, rack)
 	}
 	stop, err := a.http.serve(racks, func() string {

@@ -52,19 +52,19 @@ func appFlag(flags *pflag.FlagSet, to *string, fallback, usage string) {
 	flags.VarP((*nameValue)(to), "app", "a", usage)
 }
 
-// oneOf returns the argument at a place, else the flag of that name. Both may be
+// theApp returns the first argument, else --app. Both may be
 // given if they are the same; what is only in the environment yields to what was
 // typed.
-func oneOf(cmd *cobra.Command, args []string, at int, flag string) (string, error) {
-	f := cmd.Flags().Lookup(flag)
-	if at >= len(args) {
+func theApp(cmd *cobra.Command, args []string) (string, error) {
+	f := cmd.Flags().Lookup("app")
+	if len(args) == 0 {
 		return f.Value.String(), nil
 	}
 	typed := f.Changed && f.Annotations[fromEnvironment] == nil
-	if typed && f.Value.String() != registry.FoldName(args[at]) {
-		return "", usagef("--%s %s and %s: are two, and %s takes one", flag, f.Value, registry.Quote(args[at]), cmd.CommandPath())
+	if typed && f.Value.String() != registry.FoldName(args[0]) {
+		return "", usagef("--app %s and %s: are two, and %s takes one", f.Value, registry.Quote(args[0]), cmd.CommandPath())
 	}
-	return args[at], nil
+	return args[0], nil
 }
 
 // unknownCommand says that a command has none of that name below it.

@@ -372,7 +372,9 @@ func registryOf(cmd *cobra.Command) *registryFlags {
 			return
 		}
 		if list, ok := from.Value.(pflag.SliceValue); ok {
-			_ = to.Value.(pflag.SliceValue).Replace(list.GetSlice())
+			if own, ok := to.Value.(pflag.SliceValue); ok {
+				_ = own.Replace(list.GetSlice())
+			}
 			return
 		}
 		_ = to.Value.Set(from.Value.String())

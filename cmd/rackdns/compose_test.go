@@ -6,6 +6,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -38,7 +39,7 @@ func TestComposeDocs(t *testing.T) {
 		case "console":
 			transcripts++
 			command, _, _ := strings.Cut(block, "\n")
-			args := append(strings.Fields(command)[2:], "-f", file)
+			args := slices.Concat(strings.Fields(command)[2:], []string{"-f", file})
 			var out bytes.Buffer
 			if err := run(context.Background(), args, &out); err != nil {
 				t.Fatalf("%s: %v", command, err)

@@ -100,7 +100,7 @@ steer it shows as a question mark.`,
 		}),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			last := len(args) - 1
-			app, err := oneOf(cmd, args[:last], 0, "app")
+			app, err := theApp(cmd, args[:last])
 			if err != nil {
 				return err
 			}

@@ -30,6 +30,7 @@ func eachCommand(t *testing.T, f func(t *testing.T, cmd *cobra.Command)) {
 // and has an example.
 func TestHelpTellsVariables(t *testing.T) {
 	eachCommand(t, func(t *testing.T, cmd *cobra.Command) {
+		t.Helper()
 		var b bytes.Buffer
 		cmd.SetOut(&b)
 		if err := cmd.Help(); err != nil {
@@ -62,6 +63,7 @@ func TestShorthands(t *testing.T) {
 	short := map[string]string{"rack": "r", "app": "a", "output": "o", "file": "f", "yes": "y"}
 	long := map[string]string{}
 	eachCommand(t, func(t *testing.T, cmd *cobra.Command) {
+		t.Helper()
 		cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
 			if want, ok := short[f.Name]; ok && f.Shorthand != want {
 				t.Errorf("--%s has the short form %q, want -%s", f.Name, f.Shorthand, want)

@@ -36,7 +36,7 @@ The JSON is that of Convox's API, /apps/<app>/processes.`,
   rackdns ps shop --service web -o json | jq -r '.[] | "\(.host):\(.ports[] | split(":")[0])"'`,
 		Args: oneApp,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			app, err := oneOf(cmd, args, 0, "app")
+			app, err := theApp(cmd, args)
 			if err != nil {
 				return err
 			}

@@ -67,7 +67,7 @@ func linked(cmd *cobra.Command, args []string) (string, error) {
 		if err := checkLink(args[0], args[1]); err != nil {
 			return "", err
 		}
-		if _, err := oneOf(cmd, []string{app}, 0, "app"); err != nil {
+		if _, err := theApp(cmd, []string{app}); err != nil {
 			return "", err
 		}
 		if to = app; ofService {
@@ -75,7 +75,7 @@ func linked(cmd *cobra.Command, args []string) (string, error) {
 		}
 		return to, nil
 	}
-	to, err := oneOf(cmd, nil, 0, "app")
+	to, err := theApp(cmd, nil)
 	if err == nil && to == "" {
 		err = usagef("%s takes a resource and an app, or a service of it; see %[1]s --help", cmd.CommandPath())
 	}

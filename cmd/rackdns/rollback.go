@@ -50,7 +50,7 @@ are kept for the present release and three before.`,
 
 // positional takes the app that stands where it needs no flag.
 func (f *appFlags) positional(cmd *cobra.Command, args []string) error {
-	app, err := oneOf(cmd, args, 0, "app")
+	app, err := theApp(cmd, args)
 	f.app = registry.FoldName(app)
 	return err
 }

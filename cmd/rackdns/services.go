@@ -39,7 +39,7 @@ any of it lives; what the others claim in vain is said on standard error.`,
 			if err != nil {
 				return err
 			}
-			app, err := oneOf(cmd, args, 0, "app")
+			app, err := theApp(cmd, args)
 			if err != nil {
 				return err
 			}

@@ -324,7 +324,7 @@ func TestBindings(t *testing.T) {
 		fmt.Sprintf("53/tcp 10.0.2.10:%s %s:%s", at("53/tcp"), own, at("53/tcp")),
 		fmt.Sprintf("53/udp 10.0.2.10:%s %s:%s", at("53/udp"), own, at("53/udp")),
 		fmt.Sprintf("81/tcp %s:%s", own, at("81/tcp")),
-		"82/tcp",
+		"82/tcp 127.0.0.1:" + at("82/tcp"),
 		"9000/tcp",
 	}
 	if diff := cmp.Diff(want, lines(i.Ports)); diff != "" {

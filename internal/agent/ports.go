@@ -172,8 +172,7 @@ func meansSomething(ip netip.Addr) bool {
 // bindings returns where others reach one publication of a port, which is none of
 // loopback's.
 func (d *decision) bindings(key portKey, hp hostPort, specific []netip.Addr) []registry.Binding {
-	switch {
-	case !hp.ip.IsUnspecified():
+	if !hp.ip.IsUnspecified() {
 		if !meansSomething(hp.ip) {
 			d.note("port %s: published on %s, which means nothing to others", key, hp.ip)
 			return nil

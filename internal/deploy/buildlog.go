@@ -67,9 +67,9 @@ func (l *buildLog) line(line string) {
 	l.flush()
 	step := ""
 	// FROM has nothing to do but to pull.
-	if m := classicStep.FindStringSubmatch(line); m != nil && !strings.EqualFold(m[1], "FROM") {
+	if m := classicStep.FindStringSubmatch(line); len(m) > 1 && !strings.EqualFold(m[1], "FROM") {
 		step = line
-	} else if m := buildkitStep.FindStringSubmatch(line); m != nil && !strings.EqualFold(m[2], "FROM") {
+	} else if m := buildkitStep.FindStringSubmatch(line); len(m) > 2 && !strings.EqualFold(m[2], "FROM") {
 		step = m[1]
 	}
 	if step == "" || strings.Contains(step, " : LABEL "+label.UpImage+"=") {

@@ -64,8 +64,11 @@ func TestSpelling(t *testing.T) {
 			r.Answer = []dns.RR{&dns.SOA{Hdr: dns.RR_Header{Name: r.Question[0].Name, Rrtype: dns.TypeSOA, Class: dns.ClassINET}, Ns: ".", Mbox: "."}}
 			_ = w.WriteMsg(r)
 		})}
-		done := make(chan error, 1)
-		go func() { done <- server.ActivateAndServe() }()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_ = server.ActivateAndServe()
+		}()
 		cfg := lookAt("http://" + etcdtest.FreeAddr(t))
 		cfg.ResolvConf = filepath.Join(t.TempDir(), "resolv.conf")
 		if err := os.WriteFile(cfg.ResolvConf, []byte("nameserver "+ip.String()+"\n"), 0o600); err != nil {

@@ -78,9 +78,9 @@ func readMetrics(ctx context.Context, at, rack string) *metrics {
 }
 
 // value is the sum of a metric's values for the rack; ok is false if there is none.
-func (m *metrics) value(name string, labels ...string) (sum float64, ok bool) {
+func (m *metrics) value(name string) (sum float64, ok bool) {
 	for _, s := range m.families[name].GetMetric() {
-		if !has(s, "rack", m.rack) || len(labels) == 2 && !has(s, labels[0], labels[1]) {
+		if !has(s, "rack", m.rack) {
 			continue
 		}
 		ok = true

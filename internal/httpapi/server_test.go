@@ -75,14 +75,13 @@ func server(t *testing.T, loopback bool, racks ...*apitest.Rack) http.Handler {
 	return apitest.Server(t, loopback, []httpapi.Family{family()}, racks...)
 }
 
-// errorOf returns the sentence of a refusal, and demands that it is one.
-func errorOf(t *testing.T, w *httptest.ResponseRecorder) string {
+// refuses demands that an answer is the sentence of a refusal.
+func refuses(t *testing.T, w *httptest.ResponseRecorder) {
 	t.Helper()
 	var body map[string]string
 	if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil || len(body) != 1 || body["error"] == "" || strings.Contains(body["error"], "\n") {
 		t.Errorf("%d %q: want {\"error\": \"one sentence\"}", w.Code, w.Body)
 	}
-	return body["error"]
 }
 
 func TestRights(t *testing.T) {
@@ -124,7 +123,7 @@ func TestRights(t *testing.T) {
 						t.Errorf("loopback %t, %s, token %q by %s: %d, want %d", loopback, route.path, token, how, w.Code, want)
 					}
 					if want != http.StatusOK {
-						errorOf(t, w)
+						refuses(t, w)
 					}
 					if (want == http.StatusUnauthorized) != (w.Header().Get("WWW-Authenticate") != "") {
 						t.Errorf("%d with %q", w.Code, w.Header())
@@ -190,14 +189,14 @@ func TestPaths(t *testing.T) {
 			t.Errorf("%.60s: %d %s, want %d", target, w.Code, w.Body, want)
 		}
 		if want != 200 {
-			errorOf(t, w)
+			refuses(t, w)
 		}
 	}
 	w := apitest.Do(t, h, apitest.Request(t, "DELETE", "/names", apitest.Local, apitest.Token))
 	if allow := w.Header().Get("Allow"); w.Code != http.StatusMethodNotAllowed || allow != "GET, HEAD" {
 		t.Errorf("another method: %d, Allow %q", w.Code, allow)
 	}
-	errorOf(t, w)
+	refuses(t, w)
 }
 
 func TestBodies(t *testing.T) {
@@ -251,7 +250,7 @@ func TestFailures(t *testing.T) {
 	h := server(t, true)
 	for _, path := range []string{"/fails", "/panics"} {
 		w := apitest.Get(t, h, path)
-		if errorOf(t, w); w.Code != http.StatusInternalServerError || strings.Contains(w.Body.String(), "hunter2") {
+		if refuses(t, w); w.Code != http.StatusInternalServerError || strings.Contains(w.Body.String(), "hunter2") {
 			t.Errorf("%s: %d %s", path, w.Code, w.Body)
 		}
 	}

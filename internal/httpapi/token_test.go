@@ -95,7 +95,7 @@ func TestTokensChange(t *testing.T) {
 	}
 	at := listen(t, "127.0.0.1:0", func(cfg *httpapi.Config) { cfg.Tokens = tokens })
 	code := func(token string) int {
-		r, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+at+"/names", http.NoBody)
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+at+"/names", http.NoBody)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -41,7 +41,7 @@ func TestNotYetRead(t *testing.T) {
 	t.Parallel()
 	for _, query := range []string{"", "?index=1&wait=1h"} {
 		w := apitest.Get(t, server(t, true, apitest.Unread(t, "acme")), "/service/web"+query)
-		if errorOf(t, w); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
+		if refuses(t, w); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
 			t.Errorf("%d %s", w.Code, w.Body)
 		}
 	}

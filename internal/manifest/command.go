@@ -92,7 +92,7 @@ func plainCall(file *syntax.File) *syntax.CallExpr {
 func isPlainPart(part syntax.WordPart, first bool) bool {
 	switch p := part.(type) {
 	case *syntax.Lit:
-		return !(first && strings.HasPrefix(p.Value, "~")) && !hasPattern(p.Value)
+		return (!first || !strings.HasPrefix(p.Value, "~")) && !hasPattern(p.Value)
 	case *syntax.SglQuoted:
 		return true
 	case *syntax.DblQuoted:

@@ -114,9 +114,9 @@ const (
 	PathVolume
 	// HostPath is a file or a directory of the host.
 	HostPath
-	// Scratch is a directory that is empty at each start, MemoryScratch one that
-	// is in memory.
+	// Scratch is a directory that is empty at each start.
 	Scratch
+	// MemoryScratch is one that is in memory.
 	MemoryScratch
 )
 

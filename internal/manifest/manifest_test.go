@@ -321,7 +321,7 @@ func TestErrors(t *testing.T) {
 		{"scale", service("scale: many"), `convox.yml:2: services.web.scale: "many" is not a number of instances, 0 to 1000`},
 		{"scale negative", service("scale: -1"), `convox.yml:2: services.web.scale: "-1" is not a number of instances, 0 to 1000`},
 		{"a typo at the top", "servcies: {}\n", `convox.yml:1: servcies: is not a key; did you mean services?`},
-		{"a typo", service("enviroment: [A=1]"), `convox.yml:2: services.web.enviroment: is not a key; did you mean environment?`},
+		{"a typo", service("environmnt: [A=1]"), `convox.yml:2: services.web.environmnt: is not a key; did you mean environment?`},
 		{"a typo of a short key", service("prot: 1"), `convox.yml:2: services.web.prot: is not a key; did you mean port?`},
 		{"letters of another size", service("Port: 1"), `convox.yml:2: services.web.Port: is not a key; did you mean port?`},
 		{"another spelling", service("grpc_health_enabled: true"), `convox.yml:2: services.web.grpc_health_enabled: is not a key; did you mean grpcHealthEnabled?`},

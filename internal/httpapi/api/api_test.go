@@ -20,9 +20,6 @@ import (
 	"github.com/rackdns/rackdns/internal/registry"
 )
 
-// patience is how long anything may take that is certain to happen.
-const patience = 30 * time.Second
-
 // web is on node-1's bridge as well as published.
 func web(id string, port uint16) *registry.Instance {
 	i := apitest.Instance(id, "shop", "web", "node-1", "10.0.2.10", port)
@@ -181,7 +178,7 @@ func TestListsBlock(t *testing.T) {
 // watch opens a stream and returns what reads one event of it.
 func watch(t *testing.T, at, query, last string) (next func() (event, id, data string)) {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+at+"/api/v1/watch"+query, http.NoBody)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+at+"/api/v1/watch"+query, http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +188,7 @@ func watch(t *testing.T, at, query, last string) (next func() (event, id, data s
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = resp.Body.Close() })
-	if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "text/event-stream" {
+	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/event-stream" {
 		t.Fatalf("%d %v", resp.StatusCode, resp.Header)
 	}
 	lines := bufio.NewScanner(resp.Body)
@@ -277,7 +274,7 @@ func TestWatch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _ = resp.Body.Close(); resp.StatusCode != 400 {
+	if _ = resp.Body.Close(); resp.StatusCode != http.StatusBadRequest {
 		t.Errorf("a bad position: %d", resp.StatusCode)
 	}
 }

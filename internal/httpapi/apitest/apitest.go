@@ -84,7 +84,7 @@ func (r *Rack) update(values []any, gone bool) {
 	r.x.Feed().Update(r.entries(values, gone))
 }
 
-// Index returns the number of the present picture.
+// IndexNow returns the number of the present picture.
 func (r *Rack) IndexNow() int64 { return r.x.Snapshot().Index() }
 
 func (r *Rack) entries(values []any, gone bool) []registry.Entry {

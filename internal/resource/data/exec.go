@@ -64,7 +64,7 @@ func run(ctx context.Context, docker *client.Client, id string, c resource.Comma
 	}
 	if err != nil {
 		conn.Close()
-		<-sent
+		<-sent //nolint:errcheck // its connection was closed under it
 		return err
 	}
 	is, err := docker.ContainerExecInspect(ctx, made.ID)
@@ -81,7 +81,7 @@ func run(ctx context.Context, docker *client.Client, id string, c resource.Comma
 	}
 	// Whatever is still to be sent, nobody reads it.
 	conn.Close()
-	<-sent
+	<-sent //nolint:errcheck // its connection was closed under it
 	return err
 }
 

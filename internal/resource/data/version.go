@@ -137,14 +137,14 @@ func ServerVersion(ctx context.Context, docker *client.Client, image string, t *
 	}
 	select {
 	case <-ended:
-	case <-failed:
+	case <-failed: //nolint:errcheck // as an image that says nothing
 		return "", nil
 	}
 	out, err := docker.ContainerLogs(ctx, made.ID, container.LogsOptions{ShowStdout: true, ShowStderr: true})
 	if err != nil {
 		return "", nil
 	}
-	defer out.Close()
+	defer func() { _ = out.Close() }()
 	var text bytes.Buffer
 	_, _ = stdcopy.StdCopy(&text, &text, out)
 	return resource.SaidVersion(text.String()), nil

@@ -118,7 +118,8 @@ func TestParse(t *testing.T) {
 	}
 	want.File = path
 	if d := cmp.Diff(want, got, cmpopts.IgnoreFields(manifest.Service{}, "Line"), cmpopts.IgnoreFields(manifest.Resource{}, "Line"),
-		cmpopts.IgnoreFields(manifest.ResourceRef{}, "Line"), cmpopts.IgnoreFields(manifest.Variable{}, "Line")); d != "" {
+		cmpopts.IgnoreFields(manifest.ResourceRef{}, "Line"), cmpopts.IgnoreFields(manifest.Variable{}, "Line"),
+		cmpopts.IgnoreFields(manifest.Manifest{}, "Source")); d != "" {
 		t.Error(d)
 	}
 	for what, lines := range map[string][2]int{

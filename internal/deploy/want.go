@@ -154,7 +154,14 @@ func (u *up) takeByHand(d *registry.Declared) {
 // may be data is refused, should there be some; only once there is an image can
 // anybody look.
 func (u *up) specify(ctx context.Context, kind *resource.Type, r manifest.Resource, url string) (_ resource.Spec, refused, err error) {
-	past, err := resource.PastOf(url, u.volumeOf(volumeName(u.rack, u.app, r.Name)) != nil)
+	data := u.volumeOf(volumeName(u.rack, u.app, r.Name))
+	if data != nil && data.Labels[label.Resource] != "" && data.Labels[label.Resource] != r.Type {
+		// What another type was used with is no matter of this one, whose server
+		// is refused that volume.
+		made, err := kind.Next(r.Options, resource.Past{})
+		return made, nil, err
+	}
+	past, err := resource.PastOf(url, data != nil)
 	if err != nil {
 		return resource.Spec{}, nil, err
 	}

@@ -17,6 +17,10 @@ import (
 // millisecond or so; what the packet filter drops takes it all.
 const Patience = 500 * time.Millisecond
 
+// answerLimit is how long a DNS server may take: for a bare name it waits two
+// seconds to hear who asks.
+const answerLimit = 5 * time.Second
+
 // Client is somewhere to ask and dial from: a machine, or a container.
 type Client struct {
 	Name string
@@ -86,7 +90,7 @@ func (c *Client) Command(name string, args ...string) *exec.Cmd {
 
 // Exchange asks a DNS server over udp or tcp.
 func (c *Client) Exchange(proto string, server netip.AddrPort, query *dns.Msg) (*dns.Msg, error) {
-	conn, err := c.connect(proto, server, 4*Patience)
+	conn, err := c.connect(proto, server, answerLimit)
 	if err != nil {
 		return nil, err
 	}

@@ -168,6 +168,9 @@ func (r *Rack) Told(from *Client, server netip.AddrPort, c *Container, proto str
 	if err != nil {
 		return nil, fmt.Errorf("%s asks %s for %s: %w", from, server, name, err)
 	}
+	if reply.Rcode == dns.RcodeNameError {
+		return nil, nil // nobody knows of such a port
+	}
 	if reply.Rcode != dns.RcodeSuccess || reply.Truncated {
 		return nil, fmt.Errorf("%s asks %s for %s: %s, truncated %v", from, server, name, dns.RcodeToString[reply.Rcode], reply.Truncated)
 	}

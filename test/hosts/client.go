@@ -95,7 +95,7 @@ func (c *Client) Exchange(proto string, server netip.AddrPort, query *dns.Msg) (
 		return nil, err
 	}
 	defer conn.Close()
-	reply, _, err := new(dns.Client).ExchangeWithConn(query, &dns.Conn{Conn: conn})
+	reply, _, err := (&dns.Client{Timeout: answerLimit}).ExchangeWithConn(query, &dns.Conn{Conn: conn})
 	return reply, err
 }
 

@@ -70,9 +70,9 @@ func TestHosts(t *testing.T) {
 	rack := s.Rack(t)
 	rack.Settle(t)
 	t.Run("Told", func(t *testing.T) { s.testTold(t, rack) })
+	t.Run("Storm", func(t *testing.T) { s.testStorm(t, rack) })
 	t.Run("Rows", func(t *testing.T) { s.testRows(t, rack) })
 	t.Run("Mesh", func(t *testing.T) { s.testMesh(t, rack) })
-	t.Run("Storm", func(t *testing.T) { s.testStorm(t, rack) })
 }
 
 // furniture are a host's containers, nearly the same on each; it makes their

@@ -120,7 +120,7 @@ func removeRack(ctx context.Context, cli *client.Client, rack string) error {
 	for _, v := range volumes.Volumes {
 		errs = append(errs, cli.VolumeRemove(ctx, v.Name, true))
 	}
-	if err := cli.NetworkRemove(ctx, "rackdns-"+rack); !errdefs.IsNotFound(err) {
+	if err := removeNetwork(ctx, cli, "rackdns-"+rack); !errdefs.IsNotFound(err) {
 		errs = append(errs, err)
 	}
 	images, err := cli.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("reference", "rackdns-"+rack+"/*"))})
@@ -185,12 +185,13 @@ func (a *app) containers() map[string]*instance {
 	return all
 }
 
-// of are the containers of a service.
+// of are the containers of a service, not the copies that somebody else made of
+// them, labels and all.
 func (a *app) of(service string) []*instance {
 	a.t.Helper()
 	var some []*instance
 	for _, c := range a.containers() {
-		if c.inspect().Config.Labels["rackdns.service"] == service {
+		if strings.HasPrefix(c.name, a.name+"-") && c.inspect().Config.Labels["rackdns.service"] == service {
 			some = append(some, c)
 		}
 	}

@@ -146,7 +146,7 @@ const slow = 2 * time.Second
 
 // soon is how long a test waits for what takes a moment. It is generous, since
 // only a failure takes that long.
-const soon = 30 * time.Second
+const soon = 120 * time.Second
 
 // completion is how long a command may take that has all of an app to start, or
 // to replace one by one, and whose engine others use at the same time.

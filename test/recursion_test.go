@@ -282,9 +282,13 @@ func TestAllowRecursion(t *testing.T) {
 			instead(t, cmd)
 			r.process = launchCommand(t, cmd)
 			ready(t, r.process, r.dns, r.zone)
-			if !strings.Contains(r.out.String(), tc.banner) {
-				t.Errorf("no %q in the banner:\n%s", tc.banner, r.out)
-			}
+			// It is printed once it answers.
+			eventually(t, "the banner", func() error {
+				if !strings.Contains(r.out.String(), tc.banner) {
+					return fmt.Errorf("no %q in\n%s", tc.banner, r.out)
+				}
+				return nil
+			})
 			check := refused
 			if tc.stranger {
 				check = answeredBy

@@ -48,8 +48,8 @@ func TestUpBuilds(t *testing.T) {
 	a.write("web/index.html", "something\n")
 	a.run("up")
 	second := a.one("web")
-	if was, is := first.name, second.name; was == is {
-		t.Errorf("container %s was not replaced", was)
+	if second.id == first.id {
+		t.Errorf("container %s was not replaced", first.name)
 	}
 	prefix := "rackdns-" + a.rack.name + "/" + a.name + ".web:"
 	if got := second.inspect().Config.Image; !strings.HasPrefix(got, prefix) {

@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // echo echoes to whoever is let in.
 func echo(t *testing.T, l *Limiter, ln net.Listener) string {

@@ -92,11 +92,7 @@ func (d *down) run(ctx context.Context, r *registry.Client) error {
 			return err
 		}
 	}
-	dropped, err := d.dropNetwork(ctx)
-	if dropped {
-		d.say("network", "removed %s", networkName(d.rack))
-	}
-	return err
+	return d.dropNetwork(ctx, &d.progress)
 }
 
 // known reports whether there is anything of the app. Without a manifest it is an

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
@@ -18,10 +19,35 @@ import (
 // defaultBridge is the network that every engine has.
 const defaultBridge = "bridge"
 
+// The engine may need this long to let go of a network whose last container it
+// has just removed.
+const lettingGo = 10 * time.Second
+
 // dropNetwork removes the rack's network if it was made here and no container
-// is left on it.
-func (s *site) dropNetwork(ctx context.Context) (dropped bool, err error) {
+// is left on it. One that the engine holds on to does no harm: the next up uses it.
+func (s *site) dropNetwork(ctx context.Context, p *progress) error {
 	name := networkName(s.rack)
+	for deadline := time.Now().Add(lettingGo); ; {
+		dropped, err := s.tryDropNetwork(ctx, name)
+		switch {
+		case dropped:
+			p.say("network", "removed %s", name)
+			return nil
+		case !errdefs.IsPermissionDenied(err):
+			return err
+		case time.Now().After(deadline):
+			p.say("network", "left %s, though no container is on it: %v", name, err)
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(lettingGo / 50):
+		}
+	}
+}
+
+func (s *site) tryDropNetwork(ctx context.Context, name string) (dropped bool, err error) {
 	n, err := s.NetworkInspect(ctx, name, network.InspectOptions{})
 	if errdefs.IsNotFound(err) || err == nil && n.Labels[label.Rack] != s.rack {
 		return false, nil

@@ -22,7 +22,7 @@ import (
 	"github.com/rackdns/rackdns/internal/registry/etcdtest"
 )
 
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 func TestMain(m *testing.M) {
 	caddy.Quiet, dnsserver.Quiet = true, true

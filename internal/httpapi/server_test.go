@@ -14,7 +14,7 @@ import (
 )
 
 // patience is how long anything may take that is certain to happen.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // family has a route for each right, and others that show what the base does.
 func family() httpapi.Family {

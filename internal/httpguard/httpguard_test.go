@@ -20,7 +20,7 @@ import (
 )
 
 // patience is how long anything may take that is certain to happen.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // serve serves "ok" to whoever gets past the guard, and returns where.
 func serve(t *testing.T, listen string, limit int, further ...string) string {

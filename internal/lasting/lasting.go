@@ -1,16 +1,23 @@
-// Package lasting logs troubles that last: once when one begins, again every
-// ten minutes for as long as it lasts, and once when it is over. Retries in
-// between say nothing, and yet whoever reads the last hour of a log finds it.
+// Package lasting logs troubles that last: once when one begins, again when it
+// has another reason and every ten minutes for as long as it lasts, and once
+// when it is over. Retries in between say nothing, and yet whoever reads the
+// last hour of a log finds it, and why it lasts, not only why it began.
 package lasting
 
 import (
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 )
 
-// Interval is the time after which a trouble that lasts is logged again.
-const Interval = 10 * time.Minute
+const (
+	// Interval is the time after which a trouble that lasts is logged again.
+	Interval = 10 * time.Minute
+	// maxReasons bounds how many reasons are told of one trouble in an interval,
+	// since an error may name a port that is another one each time.
+	maxReasons = 4
+)
 
 // Trouble is one kind of trouble, which is there or isn't. The methods may be
 // called at the same time.
@@ -21,6 +28,22 @@ type Trouble struct {
 	mu sync.Mutex
 	// since and said are zero while there is no trouble.
 	since, said time.Time
+	// told and asked are the reasons that [Trouble.Note] has logged and
+	// [Trouble.Due] was asked for, since said.
+	told, asked reasons
+}
+
+// reasons are texts of errors, at most maxReasons.
+type reasons []string
+
+// news reports whether err was not among them, and adds it.
+func (r *reasons) news(err error) bool {
+	text := err.Error()
+	if len(*r) >= maxReasons || slices.Contains(*r, text) {
+		return false
+	}
+	*r = append(*r, text)
+	return true
 }
 
 // New returns a Trouble that isn't there, and logs to log.
@@ -33,13 +56,17 @@ func NewClock(log *slog.Logger, now func() time.Time) *Trouble {
 
 // Note says that the trouble is there, and why. It logs what, a message like
 // "can't write to the registry", as a warning with the error and attrs, if that
-// is due: when the trouble begins, and then once per [Interval], with the time
-// since when it lasts. Note reports whether it has logged.
+// is due: when the trouble begins, for a reason that it didn't have before, and
+// then once per [Interval], with the time since when it lasts. Note reports
+// whether it has logged.
 func (t *Trouble) Note(what string, err error, attrs ...any) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.now()
-	if !t.due(now) {
+	if t.due(now) {
+		t.said, t.told = now, nil
+	}
+	if !t.told.news(err) {
 		return false
 	}
 	// A copy: the caller's slice may have room behind its end.
@@ -49,17 +76,20 @@ func (t *Trouble) Note(what string, err error, attrs ...any) bool {
 	} else {
 		attrs = append(attrs, "since", t.since.UTC().Truncate(time.Second), "lasted", now.Sub(t.since).Round(time.Second))
 	}
-	t.said = now
 	t.log.Warn(what, attrs...)
 	return true
 }
 
-// Due reports whether Note would log now. It is for reasons that cost something
-// to find out.
-func (t *Trouble) Due() bool {
+// Due reports whether Note may log now. It is for those that look for a better
+// reason than err, which costs something: for one err it is worth it once.
+func (t *Trouble) Due(err error) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.due(t.now())
+	due := t.due(t.now())
+	if due {
+		t.asked = nil
+	}
+	return t.asked.news(err) || due
 }
 
 func (t *Trouble) due(now time.Time) bool {
@@ -75,7 +105,7 @@ func (t *Trouble) Over(what string, attrs ...any) bool {
 		return false
 	}
 	t.log.Info(what, append([]any{"lasted", t.now().Sub(t.since).Round(time.Millisecond)}, attrs...)...)
-	t.since, t.said = time.Time{}, time.Time{}
+	t.since, t.said, t.told, t.asked = time.Time{}, time.Time{}, nil, nil
 	return true
 }
 

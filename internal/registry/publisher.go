@@ -214,7 +214,7 @@ func (p *Publisher) Run(ctx context.Context) error {
 
 // noteDown says why nothing can be written.
 func (p *Publisher) noteDown(ctx context.Context, err error) {
-	if !p.down.Due() {
+	if !p.down.Due(err) {
 		return
 	}
 	if errors.Is(err, errLeft) || errors.Is(err, errUnrenewed) || errors.Is(err, errLeaseLost) {

@@ -28,7 +28,7 @@ import (
 )
 
 // patience is how long anything may take that is certain to happen.
-const patience = 60 * time.Second
+const patience = 120 * time.Second
 
 // role makes the test's program another one: the child, or a parent that can be
 // killed.

@@ -20,7 +20,7 @@ import (
 )
 
 // patience is how long anything may take that is certain to happen.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // Cluster is an etcd cluster.
 type Cluster struct {

@@ -1,6 +1,6 @@
-// Package lasting logs troubles that last: once when one begins, again when it
-// has another reason and every ten minutes for as long as it lasts, and once
-// when it is over. Retries in between say nothing, and yet whoever reads the
+// Package lasting logs troubles that last: once when one begins, again every
+// ten minutes for as long as it lasts and when it turns into another kind, and
+// once when it is over. Retries in between say nothing, and yet whoever reads the
 // last hour of a log finds it, and why it lasts, not only why it began.
 package lasting
 
@@ -11,13 +11,8 @@ import (
 	"time"
 )
 
-const (
-	// Interval is the time after which a trouble that lasts is logged again.
-	Interval = 10 * time.Minute
-	// maxReasons bounds how many reasons are told of one trouble in an interval,
-	// since an error may name a port that is another one each time.
-	maxReasons = 4
-)
+// Interval is the time after which a trouble that lasts is logged again.
+const Interval = 10 * time.Minute
 
 // Trouble is one kind of trouble, which is there or isn't. The methods may be
 // called at the same time.
@@ -28,22 +23,8 @@ type Trouble struct {
 	mu sync.Mutex
 	// since and said are zero while there is no trouble.
 	since, said time.Time
-	// told and asked are the reasons that [Trouble.Note] has logged and
-	// [Trouble.Due] was asked for, since said.
-	told, asked reasons
-}
-
-// reasons are texts of errors, at most maxReasons.
-type reasons []string
-
-// news reports whether err was not among them, and adds it.
-func (r *reasons) news(err error) bool {
-	text := err.Error()
-	if len(*r) >= maxReasons || slices.Contains(*r, text) {
-		return false
-	}
-	*r = append(*r, text)
-	return true
+	// kinds are those that it had since said.
+	kinds []string
 }
 
 // New returns a Trouble that isn't there, and logs to log.
@@ -56,17 +37,13 @@ func NewClock(log *slog.Logger, now func() time.Time) *Trouble {
 
 // Note says that the trouble is there, and why. It logs what, a message like
 // "can't write to the registry", as a warning with the error and attrs, if that
-// is due: when the trouble begins, for a reason that it didn't have before, and
-// then once per [Interval], with the time since when it lasts. Note reports
-// whether it has logged.
+// is due: when the trouble begins, and then once per [Interval], with the time
+// since when it lasts. Note reports whether it has logged.
 func (t *Trouble) Note(what string, err error, attrs ...any) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.now()
-	if t.due(now) {
-		t.said, t.told = now, nil
-	}
-	if !t.told.news(err) {
+	if !t.due(now) {
 		return false
 	}
 	// A copy: the caller's slice may have room behind its end.
@@ -76,20 +53,34 @@ func (t *Trouble) Note(what string, err error, attrs ...any) bool {
 	} else {
 		attrs = append(attrs, "since", t.since.UTC().Truncate(time.Second), "lasted", now.Sub(t.since).Round(time.Second))
 	}
+	t.said = now
 	t.log.Warn(what, attrs...)
 	return true
 }
 
-// Due reports whether Note may log now. It is for those that look for a better
-// reason than err, which costs something: for one err it is worth it once.
-func (t *Trouble) Due(err error) bool {
+// Turn says of which kind the trouble is by now, such as "password": one that
+// began as an outage may last because etcd is back with other users. Note is due
+// again for a kind that the trouble has not had since it was told last. An
+// empty kind changes nothing.
+func (t *Trouble) Turn(kind string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	due := t.due(t.now())
-	if due {
-		t.asked = nil
+	if t.due(t.now()) {
+		t.kinds = nil
 	}
-	return t.asked.news(err) || due
+	if kind == "" || slices.Contains(t.kinds, kind) {
+		return
+	}
+	t.kinds = append(t.kinds, kind)
+	t.said = time.Time{}
+}
+
+// Due reports whether Note would log now. It is for reasons that cost something
+// to find out.
+func (t *Trouble) Due() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.due(t.now())
 }
 
 func (t *Trouble) due(now time.Time) bool {
@@ -105,7 +96,7 @@ func (t *Trouble) Over(what string, attrs ...any) bool {
 		return false
 	}
 	t.log.Info(what, append([]any{"lasted", t.now().Sub(t.since).Round(time.Millisecond)}, attrs...)...)
-	t.since, t.said, t.told, t.asked = time.Time{}, time.Time{}, nil, nil
+	t.since, t.said, t.kinds = time.Time{}, time.Time{}, nil
 	return true
 }
 

@@ -3,7 +3,6 @@ package lasting_test
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -27,11 +26,11 @@ func TestTrouble(t *testing.T) {
 	trouble := lasting.NewClock(log, func() time.Time { return now })
 	err := errors.New("refused")
 
-	if trouble.Over("works") || trouble.Lasts() || !trouble.Due(err) {
+	if trouble.Over("works") || trouble.Lasts() || !trouble.Due() {
 		t.Error("there is trouble before there is any")
 	}
 	for n := range 25 * 60 {
-		due, said := trouble.Due(err), trouble.Note("can't", err, "node", "n1")
+		due, said := trouble.Due(), trouble.Note("can't", err, "node", "n1")
 		if due != said || said != (n%600 == 0) {
 			t.Errorf("after %d s: due %t, said %t", n, due, said)
 		}
@@ -43,15 +42,12 @@ func TestTrouble(t *testing.T) {
 	if !trouble.Over("works", "node", "n1") || trouble.Over("works") || trouble.Lasts() {
 		t.Error("it is over, once")
 	}
-	// The next one is another one. It is told why it lasts, though not for ever.
+	// The next one is another one, and turns into others.
 	trouble.Note("can't", err)
-	for n := range 6 {
-		other := fmt.Errorf("port %d", n)
-		for again := range 2 {
-			due, said := trouble.Due(other), trouble.Note("can't", other)
-			if want := n < 3 && again == 0; said != want || n < 3 && due != want {
-				t.Errorf("reason %d, %d times before: due %t, said %t", n, again, due, said)
-			}
+	for range 2 {
+		for _, kind := range []string{"password", "", "certificate"} {
+			trouble.Turn(kind)
+			trouble.Note("can't", err, "kind", kind)
 		}
 	}
 	want := `level=WARN msg=can't error=refused node=n1
@@ -59,9 +55,8 @@ level=WARN msg=can't error=refused node=n1 since=2026-11-20T03:00:00.000Z lasted
 level=WARN msg=can't error=refused node=n1 since=2026-11-20T03:00:00.000Z lasted=20m0s
 level=INFO msg=works lasted=25m0s node=n1
 level=WARN msg=can't error=refused
-level=WARN msg=can't error="port 0" since=2026-11-20T03:25:00.000Z lasted=0s
-level=WARN msg=can't error="port 1" since=2026-11-20T03:25:00.000Z lasted=0s
-level=WARN msg=can't error="port 2" since=2026-11-20T03:25:00.000Z lasted=0s
+level=WARN msg=can't error=refused kind=password since=2026-11-20T03:25:00.000Z lasted=0s
+level=WARN msg=can't error=refused kind=certificate since=2026-11-20T03:25:00.000Z lasted=0s
 `
 	if diff := cmp.Diff(strings.Split(want, "\n"), strings.Split(b.String(), "\n")); diff != "" {
 		t.Error(diff)

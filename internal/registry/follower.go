@@ -239,7 +239,8 @@ func entry(kv *mvccpb.KeyValue, deleted bool) Entry {
 // noteDown says why the registry can't be followed. What ends a watch and
 // can be mended at once, by a list or by another member, is no such reason.
 func (f *Follower) noteDown(ctx context.Context, err error) {
-	if !f.down.Due(err) || mendable(err) {
+	f.down.Turn(reasonOf(err))
+	if !f.down.Due() || mendable(err) {
 		return
 	}
 	why := f.client.Check(ctx)

@@ -214,7 +214,8 @@ func (p *Publisher) Run(ctx context.Context) error {
 
 // noteDown says why nothing can be written.
 func (p *Publisher) noteDown(ctx context.Context, err error) {
-	if !p.down.Due(err) {
+	p.down.Turn(reasonOf(err))
+	if !p.down.Due() {
 		return
 	}
 	if errors.Is(err, errLeft) || errors.Is(err, errUnrenewed) || errors.Is(err, errLeaseLost) {

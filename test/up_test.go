@@ -34,6 +34,7 @@ services:
     health:
       path: /
       interval: 1
+      timeout: 30
     scale: 2
   worker:
     image: %[2]s

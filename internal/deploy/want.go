@@ -77,10 +77,11 @@ func (u *up) labels(service string) map[string]string {
 
 // resourceInterval is the time between two checks of a resource. Those who wait
 // for it wait that long, where the engine knows no interval of its own for the
-// start.
+// start. A check has more time than that: on a busy host the engine needs a
+// second or two to begin one.
 const (
 	resourceInterval = 2 * time.Second
-	resourceTimeout  = 2 * time.Second
+	resourceTimeout  = 5 * time.Second
 	resourceGrace    = time.Minute
 )
 

@@ -21,9 +21,10 @@ const (
 	// containerWait is how long a question may wait for whoever asks to become
 	// known. The engine's event, an inspect and a write to the registry take a
 	// hundredth of that, but where fifty containers start at once on a host that is
-	// busy already, each waits for its turn. It is less than the 2.5 s after which musl
-	// asks again, and the 5 s of glibc and Go, by their defaults.
-	containerWait = 2 * time.Second
+	// busy already, each waits for its turn, which took up to 0.8 s. It is less than
+	// the 4 s after which Docker's embedded DNS gives up on a server, and the 5 s of
+	// glibc, musl (which asks again in between) and Go, by their defaults.
+	containerWait = 3500 * time.Millisecond
 	// maxWaiting is how many questions wait at once. Others aren't worse off
 	// than they were without waiting.
 	maxWaiting = 1000

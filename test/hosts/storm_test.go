@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"testing"
 
@@ -49,7 +51,10 @@ func (s *site) testStorm(t *testing.T, rack *Rack) {
 	}
 	wg.Wait()
 	if told[want] != starters {
-		t.Errorf("of %d containers, so many were told what: %v, want each %q", starters, told, want)
+		t.Errorf("%d of %d containers were told %q", told[want], starters, want)
+		for _, what := range slices.Sorted(maps.Keys(told)) {
+			t.Logf("%d were told %q", told[what], what)
+		}
 	}
 }
 

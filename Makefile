@@ -30,7 +30,7 @@ run: build ## a whole rack on this machine, on the defaults of `rackdns standalo
 # keeps a cold build cache from eating into their time limit.
 test: build ## every test, with the race detector
 	$(GO) build -race -o build/race/rackdns ./cmd/rackdns
-	$(GO) test -race -timeout 45m ./...
+	$(GO) test -race -timeout 45m -parallel 4 ./...
 
 lint: $(LINT) ## golangci-lint, pinned
 	$(LINT) run

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/miekg/dns"
 
@@ -147,7 +146,7 @@ func TestSecondaries(t *testing.T) {
 			name := "web.shop." + r.zone
 			follows := func(what string) {
 				t.Helper()
-				within(t, 20*time.Second, what, func() error {
+				within(t, soon, what, func() error {
 					if !p.running() {
 						t.Fatalf("%s ended: %v\n%s", s.tool, p.cmd.ProcessState, p.out.String())
 					}

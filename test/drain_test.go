@@ -68,7 +68,7 @@ func TestStoppingInstanceIsGoneWhileItRuns(t *testing.T) {
 		_ = leaves.cli.ContainerStop(ctx, leaves.id, container.StopOptions{Timeout: &grace})
 	})
 	defer func() { cancel(); stopping.Wait() }()
-	within(t, 5*time.Second, "one instance", func() error { return servedBy(r.dns, name, atHost(name, stays)) })
+	within(t, soon, "one instance", func() error { return servedBy(r.dns, name, atHost(name, stays)) })
 	if err := leaves.alive(); err != nil {
 		t.Fatalf("the other one, which should still be at work: %v", err)
 	}
@@ -106,7 +106,7 @@ func TestHangupChangesNothing(t *testing.T) {
 // throughoutUntil demands that holds has no fault until reached has none.
 func throughoutUntil(t *testing.T, what string, holds, reached func() error) {
 	t.Helper()
-	eventually(t, "the end of the wait", func() error {
+	poll(t, soon, "the end of the wait", steadily, func() error {
 		if err := holds(); err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
@@ -126,7 +126,7 @@ func TestSurvivorComesBack(t *testing.T) {
 	want := atHost(name, c)
 	eventually(t, "one instance", func() error { return servedBy(r.dns, name, want) })
 	c.send("TERM")
-	within(t, 5*time.Second, "none", func() error { return resolvesToNothing(r, name) })
+	within(t, soon, "none", func() error { return resolvesToNothing(r, name) })
 	if err := c.alive(); err != nil {
 		t.Fatal(err)
 	}

@@ -40,7 +40,7 @@ func TestLeaderDies(t *testing.T) {
 		t.Helper()
 		// Sooner than the publisher's regular look at its keys, which mends
 		// whatever went wrong.
-		within(t, 20*time.Second, fmt.Sprintf("%d instances", n), func() error {
+		within(t, soon, fmt.Sprintf("%d instances", n), func() error {
 			m, err := ask(s.replica.server, "tcp", name, dns.TypeSRV)
 			if err == nil && len(m.Answer) != n {
 				err = fmt.Errorf("there are %d", len(m.Answer))

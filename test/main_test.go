@@ -23,13 +23,15 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/rackdns/rackdns/test/program"
 )
 
 // runID is in the name and the label of everything that this run makes.
 var runID = strings.ToLower(rand.Text()[:8])
 
 // version is what the binary under test was built as.
-var version = "v0-test-" + runID
+const version = program.Version
 
 // runDir holds what all tests of a run share. Others may read it, since one
 // test runs the binary as another user.
@@ -73,49 +75,28 @@ func runAll(m *testing.M) int {
 	return code
 }
 
-// binary builds the program under test, with the race detector if the tests
-// have it.
+// binary is the program under test, with the race detector if the tests have it.
 var binary = sync.OnceValues(func() (string, error) {
-	args := []string{"build", "-ldflags", "-X main.version=" + version}
 	info, ok := debug.ReadBuildInfo()
 	if ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
-		args = append(args, "-race")
+		return build("rackdns", program.Race)
 	}
-	return build("rackdns", args, "./cmd/rackdns", os.Environ())
+	return build("rackdns", program.Debug)
 })
 
-// staticBinary builds the program under test as it is shipped: it needs nothing
-// of the image that it is mounted into.
-var staticBinary = sync.OnceValues(func() (string, error) {
-	return build("rackdns-static", []string{"build", "-trimpath", "-ldflags", "-s -w -X main.version=" + version}, "./cmd/rackdns",
-		append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux"))
-})
+// staticBinary is the program under test as it is shipped.
+var staticBinary = sync.OnceValues(func() (string, error) { return build("rackdns-static", program.Rackdns) })
 
-// containerBinary builds the program that the tests' containers run.
-var containerBinary = sync.OnceValues(func() (string, error) {
-	return build("container", []string{"build", "-trimpath", "-ldflags", "-s -w"}, "./test/container",
-		append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux"))
-})
+// containerBinary is the program that the tests' containers run.
+var containerBinary = sync.OnceValues(func() (string, error) { return build("container", program.Container) })
 
-func build(name string, args []string, pkg string, env []string) (string, error) {
-	out := filepath.Join(runDir, name)
-	cmd := exec.Command("go", append(args, "-o", out, pkg)...)
-	cmd.Dir = repository()
-	cmd.Env = env
-	if msg, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building %s: %w\n%s", pkg, err, msg)
-	}
-	return out, nil
+func build(name string, kind program.Kind) (string, error) {
+	path := filepath.Join(runDir, name)
+	return path, program.Build(kind, path)
 }
 
 // repository is the root of the source. Tests run in their package's directory.
-func repository() string {
-	dir, err := filepath.Abs("..")
-	if err != nil {
-		panic(err)
-	}
-	return dir
-}
+func repository() string { return program.Repository() }
 
 // demand skips the test for want of something, unless everything is required.
 func demand(t *testing.T, have bool, format string, args ...any) {
@@ -160,9 +141,21 @@ func eventually(t *testing.T, what string, check func() error) {
 
 func within(t *testing.T, limit time.Duration, what string, check func() error) {
 	t.Helper()
+	poll(t, limit, what, rarer, check)
+}
+
+// rarer is how long to wait for something that was waited for already: what takes
+// long is asked for less often, since whoever asks takes time from what it waits for.
+func rarer(begin time.Time) time.Duration {
+	return min(max(time.Since(begin)/10, 10*time.Millisecond), 250*time.Millisecond)
+}
+
+// steadily is for a check that must miss nothing.
+func steadily(time.Time) time.Duration { return 20 * time.Millisecond }
+
+func poll(t *testing.T, limit time.Duration, what string, pace func(begin time.Time) time.Duration, check func() error) {
+	t.Helper()
 	begin, deadline := time.Now(), time.After(limit)
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
 	for {
 		err := check()
 		if err == nil {
@@ -176,7 +169,7 @@ func within(t *testing.T, limit time.Duration, what string, check func() error) 
 			t.Fatalf("%s: not within %v: %v", what, limit, err)
 		case <-t.Context().Done():
 			t.Fatalf("%s: %v", what, err)
-		case <-tick.C:
+		case <-time.After(pace(begin)):
 		}
 	}
 }

@@ -18,7 +18,7 @@ import (
 
 // How many steps the soak of data takes, shortly and with RACKDNS_SOAK.
 const (
-	fewDataSteps  = 12
+	fewDataSteps  = 8
 	manyDataSteps = 200
 )
 

@@ -100,7 +100,7 @@ func TestSoak(t *testing.T) {
 	before := s.size(at)
 	s.trouble(length-length/4, hands, total{starts: int64(containers), ends: int64(containers / 3), execs: 500})
 	t.Logf("%d starts, %d ends, %d execs", s.starts.Load(), s.ends.Load(), s.execs.Load())
-	within(t, 10*time.Second, "agreement", s.agree)
+	within(t, soon, "agreement", s.agree)
 	var after size
 	eventually(t, "a server as small as it was", func() error {
 		after = s.size(at)

@@ -102,7 +102,7 @@ func testEngineDies(t *testing.T, sig syscall.Signal) {
 		}
 	}
 	d.Up(t)
-	within(t, 3*time.Second, "agreement after the engine's return", func() string { return d.agrees(t, rec) })
+	within(t, patience, "agreement after the engine's return", func() string { return d.agrees(t, rec) })
 	if rec.get(doomed) != nil {
 		t.Errorf("what exited meanwhile is registered: %+v", rec.get(doomed))
 	}

@@ -85,14 +85,14 @@ func TestHangingContainersHarmNoOther(t *testing.T) {
 	for n := range 5 {
 		id := r.create(t, spec{name: fmt.Sprint("well", n)})
 		r.start(t, id)
-		within(t, time.Second, "start of a container that is well", func() string {
+		within(t, 5*time.Second, "start of a container that is well", func() string {
 			if serving(rec.get(id)) {
 				return ""
 			}
 			return fmt.Sprint(rec.get(id))
 		})
 		r.remove(t, id)
-		within(t, time.Second, "removal of a container that is well", func() string {
+		within(t, 5*time.Second, "removal of a container that is well", func() string {
 			if rec.get(id) == nil {
 				return ""
 			}
@@ -293,7 +293,7 @@ func TestEngineComesAndGoes(t *testing.T) {
 		}
 		late := r.run(t, spec{name: fmt.Sprint("late", round)})
 		p.open()
-		within(t, 3*time.Second, "what happened meanwhile", func() string {
+		within(t, patience, "what happened meanwhile", func() string {
 			if serving(rec.get(late)) && rec.get(dies) == nil {
 				return ""
 			}

@@ -53,7 +53,8 @@ func eventually(t *testing.T, what string, check func() string) {
 
 func within(t *testing.T, d time.Duration, what string, check func() string) {
 	t.Helper()
-	deadline := time.Now().Add(d)
+	begin := time.Now()
+	deadline := begin.Add(d)
 	for {
 		problem := check()
 		if problem == "" {
@@ -62,7 +63,7 @@ func within(t *testing.T, d time.Duration, what string, check func() string) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%s: not within %s: %s", what, d, problem)
 		}
-		<-time.After(5 * time.Millisecond)
+		<-time.After(min(max(time.Since(begin)/10, 5*time.Millisecond), 100*time.Millisecond))
 	}
 }
 

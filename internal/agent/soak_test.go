@@ -81,7 +81,7 @@ func TestSoak(t *testing.T) {
 			t.Fatalf("the engine is stuck again: %s", problem)
 		}
 	}
-	within(t, 3*time.Second, "agreement", func() string { return sameAsPlan(t, d, rec) })
+	within(t, patience, "agreement", func() string { return sameAsPlan(t, d, rec) })
 	wantNothingLeft(t, a, rec)
 	// Each container that runs has one, which waits for the end of its process.
 	goroutines += len(d.running(t))

@@ -200,7 +200,7 @@ func TestProcessEndsWhileTheEngineIsAway(t *testing.T) {
 				waitFor(t, rec, id, "end while the engine is away", silent)
 			}
 			tt.back(t, d)
-			within(t, 5*time.Second, "agreement after the engine's return", func() string { return d.agrees(t, rec) })
+			within(t, patience, "agreement after the engine's return", func() string { return d.agrees(t, rec) })
 			for _, id := range doomed {
 				wantStory(t, rec, id, "serving", "draining", "remove")
 			}

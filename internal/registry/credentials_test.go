@@ -172,7 +172,7 @@ func TestRegistryPasswordChanges(t *testing.T) {
 				t.Fatal(err)
 			}
 			replace(t, u.agent.PasswordFile, "another\n")
-			etcdtest.Within(t, 10*time.Second, "the new instance", func() error {
+			etcdtest.Eventually(t, "the new instance", func() error {
 				if values, _, _, _ := seen.state(); values["/rackdns/v1/"+rack+"/instances/node-1/b"] == "" {
 					return errors.New("isn't seen")
 				}

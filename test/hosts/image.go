@@ -3,32 +3,30 @@ package hosts
 import (
 	"archive/tar"
 	"bytes"
-	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
 
 	"github.com/docker/docker/api/types/image"
+
+	"github.com/rackdns/rackdns/test/program"
 )
 
 // testImage is what every container runs: the program that tells who it is.
 const testImage = "rackdns-hosts:test"
 
-// program builds it once.
-var program = sync.OnceValues(func() ([]byte, error) {
+// containerProgram reads it once.
+var containerProgram = sync.OnceValues(func() ([]byte, error) {
 	dir, err := os.MkdirTemp("", "rackdns-hosts-")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
 	file := filepath.Join(dir, "container")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", file, "github.com/rackdns/rackdns/test/container")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build the containers' program: %w\n%s", err, out)
+	if err := program.Build(program.Container, file); err != nil {
+		return nil, err
 	}
 	return os.ReadFile(file)
 })
@@ -36,7 +34,7 @@ var program = sync.OnceValues(func() ([]byte, error) {
 // importImage gives the engine the only image that there is.
 func (h *Host) importImage(t *testing.T) {
 	t.Helper()
-	content, err := program()
+	content, err := containerProgram()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -13,17 +12,16 @@ import (
 	"time"
 
 	"github.com/rackdns/rackdns/internal/dockerclient/dockertest"
+	"github.com/rackdns/rackdns/test/program"
 )
 
-// build builds the program under test, into the lab's directory: by that the
-// janitor knows what is left of it.
+// build puts the program under test into the lab's directory: by that the janitor
+// knows what is left of it.
 func (l *Lab) build(t *testing.T) string {
 	t.Helper()
 	file := filepath.Join(l.dir, "rackdns")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", file, "github.com/rackdns/rackdns/cmd/rackdns")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build rackdns: %v\n%s", err, out)
+	if err := program.Build(program.Rackdns, file); err != nil {
+		t.Fatal(err)
 	}
 	return file
 }
@@ -90,12 +88,14 @@ func (c *Client) Start(t *testing.T, program string, args ...string) *Process {
 // soon waits for what takes a moment.
 func soon(t *testing.T, what string, check func() error) {
 	t.Helper()
-	for deadline := time.Now().Add(dockertest.CallLimit); ; time.Sleep(20 * time.Millisecond) {
+	begin := time.Now()
+	// What takes long is asked for less often.
+	for ; ; time.Sleep(min(max(time.Since(begin)/10, 10*time.Millisecond), 250*time.Millisecond)) {
 		err := check()
 		if err == nil {
 			return
 		}
-		if time.Now().After(deadline) {
+		if time.Since(begin) > dockertest.CallLimit {
 			t.Fatalf("%s: %v", what, err)
 		}
 	}

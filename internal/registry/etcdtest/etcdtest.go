@@ -212,10 +212,13 @@ func Eventually(t testing.TB, what string, f func() error) {
 func Within(t testing.TB, limit time.Duration, what string, f func() error) {
 	t.Helper()
 	var err error
-	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	begin := time.Now()
+	// What takes long is asked for less often.
+	for time.Since(begin) < limit {
 		if err = f(); err == nil {
 			return
 		}
+		time.Sleep(min(max(time.Since(begin)/10, 5*time.Millisecond), 250*time.Millisecond))
 	}
 	t.Fatalf("%s: not within %s: %v", what, limit, err)
 }

@@ -146,6 +146,7 @@ func newShell(t *testing.T) *shell {
 	t.Helper()
 	cmd := exec.Command("bash")
 	cmd.Dir = repository()
+	cmd.Env = append(os.Environ(), "RACKDNS_TRIAL=1s")
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

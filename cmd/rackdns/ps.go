@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -113,9 +114,21 @@ func printProcesses(w io.Writer, all []convox.Process, withApp bool, now time.Ti
 	}
 	row("APP", "ID", "SERVICE", "STATUS", "RELEASE", "STARTED", "NODE", "HOST", "PORTS")
 	for _, p := range all {
-		row(p.App, p.ID, strings.Join(append([]string{p.Name}, p.Aliases...), ","), p.Status, p.Release, age(p.Started, now), shownNode(p.Instance), p.Host, strings.Join(p.Ports, " "))
+		row(p.App, p.ID, strings.Join(append([]string{p.Name}, p.Aliases...), ","), statusOf(p), p.Release, age(p.Started, now), shownNode(p.Instance), p.Host, strings.Join(p.Ports, " "))
 	}
 	return t.print(w, "")
+}
+
+// statusOf says besides how often the engine has started a container again: what
+// does so over and over serves nobody, though it runs whenever one looks.
+func statusOf(p convox.Process) string {
+	switch p.Restarts {
+	case 0:
+		return p.Status
+	case 1:
+		return p.Status + ", 1 restart"
+	}
+	return fmt.Sprintf("%s, %d restarts", p.Status, p.Restarts)
 }
 
 // age says how long ago that was, as docker ps does.

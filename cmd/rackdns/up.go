@@ -28,6 +28,7 @@ type upFlags struct {
 	suffix  string
 	servers []string
 	timeout time.Duration
+	trial   time.Duration
 }
 
 func (f *upFlags) add(flags *pflag.FlagSet) {
@@ -35,6 +36,7 @@ func (f *upFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.suffix, "suffix", "convox", "domain of the rack: its zone is <rack>.<suffix>")
 	flags.StringSliceVar(&f.servers, "dns", nil, "address of the DNS server that containers ask, or \""+engineDNS+"\"; can be there several times (default the one that answers on this host)")
 	flags.DurationVar(&f.timeout, "timeout", deploy.DefaultTimeout, "how long a container has until it serves")
+	flags.DurationVar(&f.trial, "trial", deploy.DefaultTrial, "how long a container without a health check must have run to be trusted")
 }
 
 // config returns what the flags say, checked.
@@ -46,11 +48,15 @@ func (f *upFlags) config(cmd *cobra.Command) (up deploy.UpConfig, err error) {
 		return up, err
 	}
 	up.Suffix, up.Timeout, up.Ask = cleanSuffix(f.suffix), f.timeout, os.LookupEnv
+	up.Trial = f.trial
 	if up.DNS, up.EngineDNS, err = parseServers(f.servers); err != nil {
 		return up, err
 	}
 	if f.timeout <= 0 {
 		return up, usagef("--timeout %s: want more than nothing", f.timeout)
+	}
+	if f.trial < 0 || f.trial >= f.timeout {
+		return up, usagef("--trial %s: want less than --timeout, %s", f.trial, f.timeout)
 	}
 	up.Program, err = os.Executable()
 	return up, err
@@ -82,7 +88,10 @@ that containers reach at port 53; rackdns standalone is both.
 
 Only what differs is changed, so up can be run again at any time. A container
 that is to be another one is replaced by one that serves already; if that does
-not come to serve, it is removed and the old one stays. Every service's port is
+not come to serve, it is removed and the old one stays. One without a health check
+serves once it has run for ten seconds (--trial). Deployment and singleton of the
+manifest say how many may run meanwhile. What has the label rackdns.once, or is a
+singleton without ports, is done when it ends with exit code 0. Every service's port is
 published, at a port that the engine chooses, but for those that are internal.
 
 An app is called like the directory of its manifest, which is remembered: up and

@@ -147,14 +147,15 @@ func decideInstance(f *facts, h home) *decision {
 		return d
 	}
 	i := &registry.Instance{
-		ID:      shortID(f.id),
-		Node:    h.node,
-		Release: d.release(),
-		Image:   clean(f.image, maxText),
-		Started: f.started,
-		Status:  f.status,
-		Host:    h.addr,
-		Tags:    d.tags(),
+		ID:       shortID(f.id),
+		Node:     h.node,
+		Release:  d.release(),
+		Image:    clean(f.image, maxText),
+		Started:  f.started,
+		Restarts: f.restarts,
+		Status:   f.status,
+		Host:     h.addr,
+		Tags:     d.tags(),
 	}
 	i.Ports = d.ports()
 	if !d.identify(i) {

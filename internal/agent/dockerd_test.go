@@ -5,7 +5,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/rackdns/rackdns/internal/dockerclient/dockertest"
 )

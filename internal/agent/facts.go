@@ -34,8 +34,10 @@ type facts struct {
 	imageID string
 	status  string
 	started time.Time
-	health  string
-	labels  map[string]string
+	// restarts is how often the engine has started it again by itself.
+	restarts int
+	health   string
+	labels   map[string]string
 	// env holds only registrator's variables: the others are none of our
 	// business and may be secret.
 	env map[string]string
@@ -127,6 +129,7 @@ func readFacts(c container.InspectResponse) (*facts, error) {
 		pid:         c.State.Pid,
 		published:   map[portKey][]hostPort{},
 	}
+	f.restarts = max(c.RestartCount, 0)
 	// A container that never ran has a start in the year 1.
 	f.started, _ = time.Parse(time.RFC3339Nano, c.State.StartedAt)
 	if h := c.State.Health; h != nil && h.Status != container.NoHealthcheck {

@@ -28,8 +28,10 @@ type Process struct {
 	Memory   int    `json:"memory"`
 	// Name is the service's.
 	Name string `json:"name"`
-	// Aliases are its other names. Convox has none.
-	Aliases []string `json:"-"`
+	// Aliases are its other names, Restarts how often the engine started it again.
+	// Convox has neither.
+	Aliases  []string `json:"-"`
+	Restarts int      `json:"-"`
 	// Ports are "HOST:CONTAINER", and never null. They are those at which the
 	// instance can be dialled at Host now, whoever asks: an instance that
 	// doesn't serve has none, nor has one of weight 0 while others of its
@@ -76,6 +78,7 @@ func process(v *index.Service, i *index.Instance) Process {
 	}
 	return Process{
 		Aliases:  aliases,
+		Restarts: i.Restarts(),
 		App:      i.App(),
 		Command:  i.Command(),
 		Host:     host(i),

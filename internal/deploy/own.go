@@ -77,6 +77,8 @@ func asExisting(c *container.Summary) *existing {
 		mark:      c.Labels[label.UpID],
 		release:   c.Labels[label.Release],
 		running:   c.State == container.StateRunning || c.State == container.StateRestarting,
+		// The list has no exit code of its own.
+		done: c.State == container.StateExited && strings.HasPrefix(c.Status, "Exited (0) "),
 	}
 	if len(c.Names) > 0 {
 		e.name = strings.TrimPrefix(c.Names[0], "/")

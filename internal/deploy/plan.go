@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"strconv"
+
+	"github.com/rackdns/rackdns/internal/manifest"
 )
 
 // existing is a container of the app as it is.
@@ -22,8 +24,9 @@ type existing struct {
 	number        int
 	// mark is the container's own, see [label.UpID].
 	mark string
-	// running containers are those that may serve, or be about to.
-	running bool
+	// running containers are those that may serve, or be about to. One that is
+	// done has ended by itself, with exit code 0.
+	running, done bool
 }
 
 // component is the name of what the container is one of.
@@ -57,9 +60,30 @@ const (
 	replace
 )
 
+// room is how many more containers than wanted may run while others are replaced,
+// and how many fewer. One of them isn't 0.
+type room struct{ over, under int }
+
+// roomOf returns what percentages leave: of what may run besides, any part of a
+// container is one; of what may be missing, none is.
+func roomOf(d manifest.Deployment, count int) room {
+	const all = 100
+	r := room{over: max(count*(d.Maximum-all)+all-1, 0) / all, under: count * (all - d.Minimum) / all}
+	if r.over == 0 {
+		r.under = max(r.under, 1)
+	}
+	return r
+}
+
+// alone is the room of what can have no second one at a time.
+var alone = room{under: 1}
+
 // step is one change.
 type step struct {
 	action action
+	// batch tells steps of one action in a row apart that have to wait for each
+	// other.
+	batch int
 	// container is the one that is there, for all but start.
 	container *existing
 	// number and release are those of the one to be made.
@@ -69,17 +93,18 @@ type step struct {
 
 // plan returns the steps from what there is of a service or a resource to what
 // is wanted, the number of containers with a hash. They are to be taken in
-// their order, but for those of one action in a row, which don't depend on each
-// other; release is for what has to be made, and foreign tells of numbers that
-// can't be given, since somebody else's container has such a name.
-func plan(hash string, count int, alone bool, have []*existing, release string, foreign func(number int) bool) []step {
+// their order, but for those of one action and batch in a row, which don't depend
+// on each other; release is for what has to be made, and foreign tells of numbers
+// that can't be given, since somebody else's container has such a name. One that
+// has done all that it had to do stays as it is.
+func plan(hash string, count int, space room, have []*existing, release string, foreign func(number int) bool) []step {
 	var (
 		steps      []step
 		fresh, old []*existing
 	)
 	for _, c := range inOrder(have) {
 		switch {
-		case !c.running:
+		case !c.running && !(c.done && c.hash == hash):
 			steps = append(steps, step{action: discard, container: c})
 		case c.hash == hash:
 			fresh = append(fresh, c)
@@ -95,22 +120,43 @@ func plan(hash string, count int, alone bool, have []*existing, release string, 
 	for _, c := range kept {
 		steps = append(steps, step{action: keep, container: c})
 	}
-	for _, number := range freeNumbers(fresh, count-len(kept), foreign) {
-		s := step{action: start, number: number, release: release}
-		if len(old) == 0 {
-			steps = append(steps, s)
-			continue
-		}
-		if alone {
-			s.action, s.container = replace, old[0]
-			steps = append(steps, s)
-		} else {
-			steps = append(steps, s, step{action: stop, container: old[0]})
-		}
-		old = old[1:]
+	numbers := freeNumbers(fresh, count-len(kept), foreign)
+	paired := min(len(numbers), len(old))
+	steps = append(steps, exchange(numbers[:paired], old[:paired], space, release)...)
+	old = old[paired:]
+	for _, number := range numbers[paired:] {
+		steps = append(steps, step{action: start, number: number, release: release})
 	}
 	for _, c := range slices.Concat(old, fresh[len(kept):]) {
 		steps = append(steps, step{action: stop, container: c})
+	}
+	return steps
+}
+
+// exchange returns the steps that put as many containers into the place of others,
+// some at a time: new ones start before old ones stop, if there is room for that. The
+// first one goes by itself, since it shows whether the others would come up.
+func exchange(numbers []int, old []*existing, space room, release string) (steps []step) {
+	for batch := 0; len(numbers) > 0; batch++ {
+		n := min(space.under, len(numbers))
+		if space.over > 0 {
+			n = min(space.over, len(numbers))
+		}
+		if batch == 0 {
+			n = 1
+		}
+		var stops []step
+		for k := range n {
+			s := step{action: start, batch: batch, number: numbers[k], release: release}
+			if space.over == 0 {
+				s.action, s.container = replace, old[k]
+			} else {
+				stops = append(stops, step{action: stop, batch: batch, container: old[k]})
+			}
+			steps = append(steps, s)
+		}
+		steps = append(steps, stops...)
+		numbers, old = numbers[n:], old[n:]
 	}
 	return steps
 }

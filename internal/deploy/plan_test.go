@@ -6,16 +6,19 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/rackdns/rackdns/internal/manifest"
 )
 
 // have writes containers as number:hash:release, with a ! behind if it doesn't
-// run.
+// run, and a . if it has done what it had to do.
 func have(all ...string) []*existing {
 	var list []*existing
 	for _, s := range all {
+		s, done := strings.CutSuffix(s, ".")
 		s, stopped := strings.CutSuffix(s, "!")
 		f := strings.Split(s, ":")
-		e := &existing{name: s, hash: f[1], release: f[2], running: !stopped}
+		e := &existing{name: s, hash: f[1], release: f[2], running: !stopped && !done, done: done}
 		_, _ = fmt.Sscan(f[0], &e.number)
 		list = append(list, e)
 	}
@@ -42,57 +45,73 @@ func (s step) String() string {
 func TestPlan(t *testing.T) {
 	t.Parallel()
 	const hash, release = "new", "R2"
+	one := room{over: 1}
 	tests := []struct {
 		name  string
 		count int
-		alone bool
+		space room
 		have  []*existing
 		want  []string
 	}{
-		{"nothing there", 2, false, nil, []string{"start 1:R2", "start 2:R2"}},
-		{"nothing wanted", 0, false, nil, nil},
-		{"as it should be", 2, false, have("2:new:R1", "1:new:R1"), []string{"keep 1:new:R1", "keep 2:new:R1"}},
+		{"nothing there", 2, one, nil, []string{"start 1:R2", "start 2:R2"}},
+		{"nothing wanted", 0, one, nil, nil},
+		{"as it should be", 2, one, have("2:new:R1", "1:new:R1"), []string{"keep 1:new:R1", "keep 2:new:R1"}},
 		{
-			"changed, one by one", 2, false, have("1:old:R1", "2:old:R1"),
+			"changed, one by one", 2, one, have("1:old:R1", "2:old:R1"),
 			[]string{"start 1:R2", "stop 1:old:R1", "start 2:R2", "stop 2:old:R1"},
 		},
 		{
-			"more, of the release that is there", 3, false, have("1:new:R1"),
+			"more, of the release that is there", 3, one, have("1:new:R1"),
 			[]string{"keep 1:new:R1", "start 2:R1", "start 3:R1"},
 		},
-		{"a number that is free", 3, false, have("1:new:R1", "3:new:R1"), []string{"keep 1:new:R1", "keep 3:new:R1", "start 2:R1"}},
+		{"a number that is free", 3, one, have("1:new:R1", "3:new:R1"), []string{"keep 1:new:R1", "keep 3:new:R1", "start 2:R1"}},
 		{
-			"fewer, the last ones first gone", 1, false, have("1:new:R1", "2:new:R1", "3:new:R1"),
+			"fewer, the last ones first gone", 1, one, have("1:new:R1", "2:new:R1", "3:new:R1"),
 			[]string{"keep 1:new:R1", "stop 2:new:R1", "stop 3:new:R1"},
 		},
-		{"none any more", 0, false, have("1:new:R1", "2:old:R1"), []string{"stop 2:old:R1", "stop 1:new:R1"}},
+		{"none any more", 0, one, have("1:new:R1", "2:old:R1"), []string{"stop 2:old:R1", "stop 1:new:R1"}},
 		{
-			"changed and fewer", 1, false, have("1:old:R1", "2:old:R1"),
+			"changed and fewer", 1, one, have("1:old:R1", "2:old:R1"),
 			[]string{"start 1:R2", "stop 1:old:R1", "stop 2:old:R1"},
 		},
 		{
-			"changed and more", 3, false, have("1:old:R1"),
+			"changed and more", 3, one, have("1:old:R1"),
 			[]string{"start 1:R2", "stop 1:old:R1", "start 2:R2", "start 3:R2"},
 		},
 		{
-			"interrupted", 2, false, have("1:old:R0", "2:old:R0", "1:new:R1"),
+			"interrupted", 2, one, have("1:old:R0", "2:old:R0", "1:new:R1"),
 			[]string{"keep 1:new:R1", "start 2:R1", "stop 1:old:R0", "stop 2:old:R0"},
 		},
 		{
-			"left by one that was killed", 1, false, have("1:old:R0", "1:new:R1!"),
+			"left by one that was killed", 1, one, have("1:old:R0", "1:new:R1!"),
 			[]string{"discard 1:new:R1", "start 1:R2", "stop 1:old:R0"},
 		},
-		{"ended", 1, false, have("1:new:R1!"), []string{"discard 1:new:R1", "start 1:R2"}},
-		{"alone, new", 1, true, nil, []string{"start 1:R2"}},
-		{"alone, changed", 1, true, have("1:old:R1"), []string{"replace 1:old:R1 by 1:R2"}},
-		{"alone, stopped to be replaced", 1, true, have("1:old:R1!"), []string{"discard 1:old:R1", "start 1:R2"}},
-		{"alone, as it should be", 1, true, have("1:new:R1"), []string{"keep 1:new:R1"}},
+		{"ended", 1, one, have("1:new:R1!"), []string{"discard 1:new:R1", "start 1:R2"}},
+		{
+			"two at a time", 3, room{over: 2}, have("1:old:R1", "2:old:R1", "3:old:R1"),
+			[]string{"start 1:R2", "stop 1:old:R1", "start 2:R2", "start 3:R2", "stop 2:old:R1", "stop 3:old:R1"},
+		},
+		{
+			"room for all", 2, room{over: 4, under: 1}, have("1:old:R1", "2:old:R1"),
+			[]string{"start 1:R2", "stop 1:old:R1", "start 2:R2", "stop 2:old:R1"},
+		},
+		{
+			"no room besides", 3, room{under: 2}, have("1:old:R1", "2:old:R1", "3:old:R1"),
+			[]string{"replace 1:old:R1 by 1:R2", "replace 2:old:R1 by 2:R2", "replace 3:old:R1 by 3:R2"},
+		},
+		{"no room, and more", 2, alone, have("1:old:R1"), []string{"replace 1:old:R1 by 1:R2", "start 2:R2"}},
+		{"done", 1, alone, have("1:new:R1."), []string{"keep 1:new:R1"}},
+		{"done what it had to do before", 1, alone, have("1:old:R1."), []string{"discard 1:old:R1", "start 1:R2"}},
+		{"alone, new", 1, alone, nil, []string{"start 1:R2"}},
+		{"alone, changed", 1, alone, have("1:old:R1"), []string{"replace 1:old:R1 by 1:R2"}},
+		{"alone, stopped to be replaced", 1, alone, have("1:old:R1!"), []string{"discard 1:old:R1", "start 1:R2"}},
+		{"alone, as it should be", 1, alone, have("1:new:R1"), []string{"keep 1:new:R1"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			var got []string
-			steps := plan(hash, tt.count, tt.alone, tt.have, release, nobodys)
+			steps := plan(hash, tt.count, tt.space, tt.have, release, nobodys)
 			for _, s := range steps {
 				got = append(got, s.String())
 			}
@@ -100,6 +119,40 @@ func TestPlan(t *testing.T) {
 				t.Errorf("steps (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestRoom(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		minimum, maximum, count int
+		want                    room
+	}{
+		{50, 200, 1, room{over: 1}},
+		{50, 200, 4, room{over: 4, under: 2}},
+		{50, 150, 3, room{over: 2, under: 1}},
+		{100, 110, 1, room{over: 1}},
+		{0, 100, 1, alone},
+		{0, 100, 3, room{under: 3}},
+		{75, 100, 4, room{under: 1}},
+		{50, 100, 1, alone}, // something has to give
+	} {
+		if got := roomOf(manifest.Deployment{Minimum: tc.minimum, Maximum: tc.maximum}, tc.count); got != tc.want {
+			t.Errorf("%d to %d %% of %d: %+v, want %+v", tc.minimum, tc.maximum, tc.count, got, tc.want)
+		}
+	}
+}
+
+// The steps of one batch don't wait for each other, and those of the next do.
+func TestBatches(t *testing.T) {
+	t.Parallel()
+	steps := plan("new", 4, room{under: 2}, have("1:old:R1", "2:old:R1", "3:old:R1", "4:old:R1"), "R2", nobodys)
+	var batches []int
+	for _, s := range steps {
+		batches = append(batches, s.batch)
+	}
+	if diff := cmp.Diff([]int{0, 1, 1, 2}, batches); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -169,7 +222,7 @@ func TestForeignNumbers(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			var got []string
-			for _, s := range plan("new", tt.count, false, tt.have, "R2", foreign) {
+			for _, s := range plan("new", tt.count, room{over: 1}, tt.have, "R2", foreign) {
 				got = append(got, s.String())
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {

@@ -25,7 +25,7 @@ func (u *up) take(ctx context.Context, c *component) error {
 	if !changes(c.steps) {
 		u.say(c.name, "unchanged")
 	}
-	alike := func(a, b step) bool { return a.action == b.action }
+	alike := func(a, b step) bool { return a.action == b.action && a.batch == b.batch }
 	return inRuns(ctx, c.steps, alike, func(ctx context.Context, s step) error {
 		defer u.settleNames(ctx, c)
 		return u.takeStep(ctx, c, s)
@@ -66,6 +66,9 @@ func (u *up) takeStep(ctx context.Context, c *component, s step) error {
 		u.say(c.name, "removed %s, which did not run", s.container)
 	case keep:
 		u.add(c, s.container)
+		if s.container.done {
+			return nil
+		}
 		if err := u.givePassword(ctx, c, s.container); err != nil {
 			return err
 		}
@@ -96,7 +99,11 @@ func (u *up) start(ctx context.Context, c *component, s step) error {
 	err = u.launch(ctx, c, made)
 	if err == nil {
 		u.add(c, made)
-		u.say(c.name, "serving")
+		if made.done {
+			u.say(c.name, "done")
+		} else {
+			u.say(c.name, "serving")
+		}
 		return nil
 	}
 	ctx, cancel := dockerclient.Whole(ctx)
@@ -190,6 +197,9 @@ func (u *up) launch(ctx context.Context, c *component, made *existing) error {
 	}
 	if err := u.awaitServing(ctx, c, made, exit{ended, failed}); err != nil {
 		return err
+	}
+	if made.done {
+		return nil
 	}
 	return u.adopt(ctx, made)
 }

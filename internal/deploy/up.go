@@ -22,6 +22,10 @@ import (
 // DefaultTimeout is how long a container has until it serves.
 const DefaultTimeout = 2 * time.Minute
 
+// DefaultTrial is how long a container without a health check must have run to be
+// trusted: what ends sooner would end again and again.
+const DefaultTrial = 10 * time.Second
+
 // Config says which app, and where.
 type Config struct {
 	Registry registry.Config
@@ -56,6 +60,8 @@ type UpConfig struct {
 	EngineDNS bool
 	// Timeout is how long each container has until it serves.
 	Timeout time.Duration
+	// Trial is how long one without a health check must have run to be trusted.
+	Trial time.Duration
 	// Program is this program's own file, which health checks run.
 	Program string
 	// Verbose writes all of the output of builds.
@@ -313,10 +319,13 @@ func (u *up) compare(ctx context.Context) error {
 	}
 	here := func(i *index.Instance) bool { return i.Node() == u.node }
 	for _, c := range u.components {
-		if node := elsewhere(u.index.Snapshot(), u.app, c.service, here); c.alone && node != "" {
-			return fmt.Errorf("%s: is run by %s already, and two would each have data of their own: bring the app up there, or give its URL in the app's environment", c, node)
+		if node := elsewhere(u.index.Snapshot(), u.app, c.service, here); c.only != "" && node != "" {
+			return fmt.Errorf("%s: is run by %s already, and %s", c, node, c.only)
 		}
-		c.steps = plan(c.hash, c.count, c.alone, c.have, u.release, u.isForeign(c))
+		for _, e := range c.have {
+			e.done = e.done && c.ends
+		}
+		c.steps = plan(c.hash, c.count, c.space, c.have, u.release, u.isForeign(c))
 		if c.spec.Volume != "" {
 			if err := u.checkVolume(ctx, c); err != nil {
 				return err

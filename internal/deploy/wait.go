@@ -18,9 +18,6 @@ import (
 )
 
 const (
-	// settle is how long a container without a health check must have run to
-	// be trusted.
-	settle = time.Second
 	// firstSync is how long the registry has for its first list.
 	firstSync = 10 * time.Second
 	// logLines is how much is shown of what a container said before it ended.
@@ -100,8 +97,8 @@ func elsewhere(s *index.Snapshot, app, service string, ours func(*index.Instance
 }
 
 // trusted reports whether an instance can take the place of another one.
-func trusted(i *index.Instance) bool {
-	return i != nil && i.Serving() && (i.Health() != "" || time.Since(i.Started()) >= settle)
+func trusted(i *index.Instance, trial time.Duration) bool {
+	return i != nil && i.Serving() && (i.Health() != "" || time.Since(i.Started()) >= trial)
 }
 
 // exit is the end of a container that was to go on.
@@ -113,8 +110,9 @@ type exit struct {
 // errTooLong ends a wait that was too long.
 var errTooLong = errors.New("took too long")
 
-// awaitServing waits until a container serves. It fails if that takes too long
-// or, where the container's end is watched, if it ends.
+// awaitServing waits until a container serves, or has done what it had to do. It
+// fails if that takes too long or, where the container's end is watched, if it ends
+// otherwise.
 func (u *up) awaitServing(ctx context.Context, c *component, made *existing, end exit) error {
 	waiting, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -133,8 +131,14 @@ func (u *up) awaitServing(ctx context.Context, c *component, made *existing, end
 	err := context.Cause(waiting)
 	var exited *exitError
 	switch {
+	case errors.Is(err, errTooLong) && c.once:
+		u.showLog(ctx, c, made)
+		return fmt.Errorf("%s is not done after %s (--timeout)", made, u.cfg.Timeout)
 	case errors.Is(err, errTooLong):
 		return u.notServing(ctx, c, made)
+	case errors.As(err, &exited) && exited.code == 0 && c.ends:
+		made.running, made.done = false, true
+		return nil
 	case errors.As(err, &exited):
 		u.showLog(ctx, c, made)
 	}
@@ -154,12 +158,12 @@ func (e *exitError) Error() string { return fmt.Sprintf("%s exited with code %d"
 func (u *up) serves(ctx context.Context, c *component, made *existing) {
 	for s := u.index.Snapshot(); ; {
 		i := instance(s, u.app, c.service, made.id)
-		if trusted(i) {
+		if !c.once && trusted(i, u.cfg.Trial) {
 			return
 		}
 		soon, cancel := ctx, context.CancelFunc(func() {})
-		if i != nil && i.Serving() {
-			soon, cancel = context.WithDeadline(ctx, i.Started().Add(settle))
+		if i != nil && i.Serving() && !c.once {
+			soon, cancel = context.WithDeadline(ctx, i.Started().Add(u.cfg.Trial))
 		}
 		s, _ = u.index.Await(soon, s.Index(), s.Sources(c.service+"."+u.app)...)
 		cancel()

@@ -20,6 +20,9 @@ import (
 	"github.com/rackdns/rackdns/internal/resource"
 )
 
+// ownData is why a resource has one container.
+const ownData = "two would each have data of their own: bring the app up there, or give its URL in the app's environment"
+
 // component is a service or a resource of the app: what is wanted of it, and
 // what there is.
 type component struct {
@@ -27,9 +30,14 @@ type component struct {
 	// registered as.
 	name, service string
 	resource      bool
-	// alone says that no two of its containers may run at a time.
-	alone bool
+	// only says why no other node may run it, if none may.
+	only string
+	// space is how its containers are replaced.
+	space room
 	count int
+	// once says that its containers have something to do and end then; ends, that
+	// they may.
+	once, ends bool
 	// image is what it is called, once it is known.
 	image string
 	build *manifest.Build
@@ -207,7 +215,7 @@ func keptURL(url, host string) string {
 
 func (u *up) resource(r manifest.Resource, made *resource.Spec) *component {
 	c := &component{
-		name: r.Name, service: resourceService(r.Type, r.Name), resource: true, alone: true, count: 1, image: made.Image,
+		name: r.Name, service: resourceService(r.Type, r.Name), resource: true, only: ownData, space: alone, count: 1, image: made.Image,
 		environment: func(string) ([]string, error) { return made.Env, nil },
 		kind:        resource.Lookup(r.Type), made: made,
 	}
@@ -287,7 +295,7 @@ func (u *up) checkLabels(labels map[string]string) error {
 
 func (u *up) service(s *manifest.Service) *component {
 	c := &component{
-		name: s.Name, service: s.Name, count: s.Count, image: s.Image, build: s.Build,
+		name: s.Name, service: s.Name, count: s.Count, image: s.Image, build: s.Build, space: roomOf(s.Deployment, s.Count),
 		environment: func(release string) ([]string, error) { return u.environmentOf(s.Name, release) },
 	}
 	c.spec = spec{Command: s.Command, Labels: maps.Clone(s.Labels), Published: !s.Internal}
@@ -305,6 +313,12 @@ func (u *up) service(s *manifest.Service) *component {
 		}
 	}
 	c.spec.Health = healthOf(s)
+	if s.Singleton && !s.Agent {
+		c.only = "it is a singleton: bring the app up there"
+	}
+	c.once = s.Labels[label.Once] == "true"
+	// What nobody can connect to may be there for what it does, and not to stay.
+	c.ends = c.once || s.Singleton && len(s.Ports) == 0
 	return c
 }
 

@@ -92,11 +92,11 @@ func TestWant(t *testing.T) {
 	}
 	want := []*component{
 		{
-			name: "db", service: "postgres-db", resource: true, alone: true, count: 1, image: "postgres:17",
+			name: "db", service: "postgres-db", resource: true, only: ownData, count: 1, image: "postgres:17",
 			spec: spec{
 				Labels: with("rackdns.service", "postgres-db", "rackdns.resource", "postgres", "rackdns.resource.name", "db"),
 				Ports:  []string{"5432/tcp"}, Volume: "acme.shop.db", Data: "/var/lib/postgresql/pgdata",
-				Health: &check{URL: "postgres://postgres@:5432/app", Interval: 2 * time.Second, Timeout: 2 * time.Second, Grace: time.Minute},
+				Health: &check{URL: "postgres://postgres@:5432/app", Interval: 2 * time.Second, Timeout: 5 * time.Second, Grace: time.Minute},
 			},
 		},
 		{
@@ -112,8 +112,11 @@ func TestWant(t *testing.T) {
 			spec: spec{Command: []string{"run", "--now"}, Labels: with("rackdns.service", "worker", "rackdns.links", "web")},
 		},
 	}
-	if diff := cmp.Diff(want, u.components, cmp.AllowUnexported(spec{}, mounted{}, component{}), cmpopts.IgnoreFields(component{}, "environment", "kind", "made")); diff != "" {
+	if diff := cmp.Diff(want, u.components, cmp.AllowUnexported(spec{}, mounted{}, component{}), cmpopts.IgnoreFields(component{}, "environment", "kind", "made", "space")); diff != "" {
 		t.Errorf("components (-want +got):\n%s", diff)
+	}
+	if got := u.components[0].space; got != alone {
+		t.Errorf("a resource has room %+v", got)
 	}
 	wantServices := map[string]*registry.Service{
 		"web": {App: "shop", Service: "web", Namespace: "shop", Links: []string{}, Resources: []string{}, Ports: []registry.ServicePort{

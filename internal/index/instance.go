@@ -252,6 +252,10 @@ func (i *Instance) Image() string { return i.Registered().Image }
 // Command returns the command that the instance runs, if it isn't the image's.
 func (i *Instance) Command() string { return i.Registered().Command }
 
+// Restarts returns how often the engine has started the container again after its
+// end, since somebody started it.
+func (i *Instance) Restarts() int { return i.Registered().Restarts }
+
 // Status returns Docker's status.
 func (i *Instance) Status() string {
 	if i.status == 0 {

@@ -15,7 +15,9 @@ const (
 	Service   = Prefix + "service"
 	Namespace = Prefix + "namespace"
 	Links     = Prefix + "links"
-	Ignore    = Prefix + "ignore"
+	// Once says of a service that it has something to do, and ends then.
+	Once   = Prefix + "once"
+	Ignore = Prefix + "ignore"
 	// Resource is the type of the resource that it is one of, ResourceName its
 	// name.
 	Resource     = Prefix + "resource"

@@ -137,7 +137,7 @@ var keys = []Key{
 	{"services.*.scale.targets", Ignored, "2, 3", "{cpu: 70}", noScaling},
 	{"services.*.scale.vpa", Ignored, "3", "{updateMode: Off}", noScaling},
 	{"services.*.securityContext", Refused, "3", "{runAsUser: 1000}", "say the user in the Dockerfile; the engine's defaults hold for capabilities and seccomp"},
-	{"services.*.singleton", Done, "2, 3", "true", "no second one at a time, also while it is replaced"},
+	{"services.*.singleton", Done, "2, 3", "true", "no second one at a time, also while it is replaced; without ports it may end with exit code 0, see below"},
 	{"services.*.startupProbe", Refused, "3", "{path: /started}", "give the time that a start may take as health.grace"},
 	{"services.*.sticky", Ignored, "2, 3", "true", noBalancer},
 	{"services.*.termination", Done, "2, 3", "{grace: 45}", "how it ends"},

@@ -71,6 +71,9 @@ type Instance struct {
 	Image     string    `json:"image"`
 	Command   string    `json:"command"`
 	Started   time.Time `json:"started"`
+	// Restarts is how often the engine has started the container again after its
+	// end, since somebody started it.
+	Restarts int `json:"restarts,omitempty"`
 	// Status is Docker's, Health too; see the constants.
 	Status   string `json:"status"`
 	Health   string `json:"health"`

@@ -295,6 +295,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { a.work(gctx); return nil })
 	g.Go(func() error { a.listen(gctx); return nil })
 	g.Go(func() error { a.followHost(gctx); return nil })
+	if a.cfg.Registry != nil {
+		g.Go(func() error { a.runTimers(gctx); return nil })
+	}
 	err = g.Wait()
 	a.tracker.unwatchAll()
 	if err != nil {

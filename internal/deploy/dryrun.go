@@ -3,6 +3,7 @@ package deploy
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/network"
@@ -56,6 +57,8 @@ func (c *component) wouldDo() []string {
 			all = append(all, fmt.Sprintf("would start instance %d and wait until it serves", s.number))
 		case stop:
 			all = append(all, "would stop "+s.container.released())
+		case ready:
+			all = append(all, "would make "+(&existing{number: s.number}).String()+", which "+c.times(time.Now()))
 		case replace:
 			all = append(all, fmt.Sprintf("would stop %s and then start instance %d in its place", s.container.released(), s.number))
 		}

@@ -58,6 +58,8 @@ const (
 	// replace stops a container, starts another one in its place and removes
 	// the first, or starts it again if the other one doesn't serve.
 	replace
+	// ready makes a container that a timer starts.
+	ready
 )
 
 // room is how many more containers than wanted may run while others are replaced,

@@ -36,6 +36,8 @@ func (s step) String() string {
 		return "start " + made
 	case stop:
 		return "stop " + s.container.name
+	case ready:
+		return "ready " + made
 	case replace:
 		return "replace " + s.container.name + " by " + made
 	}
@@ -119,6 +121,31 @@ func TestPlan(t *testing.T) {
 				t.Errorf("steps (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestPlanTimer(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name  string
+		count int
+		have  []*existing
+		want  []string
+	}{
+		{"nothing there", 2, nil, []string{"ready 1:R2", "ready 2:R2"}},
+		{"as it should be, while one runs", 2, have("1:new:R1", "2:new:R1!"), []string{"keep 1:new:R1", "keep 2:new:R1"}},
+		{"changed", 1, have("1:old:R1!"), []string{"stop 1:old:R1", "ready 1:R2"}},
+		{"fewer", 1, have("1:new:R1!", "2:new:R1!"), []string{"keep 1:new:R1", "stop 2:new:R1"}},
+		{"more", 2, have("1:new:R1!"), []string{"keep 1:new:R1", "ready 2:R2"}},
+		{"left by one that was killed", 1, have("1:new:R1!", "1:new:R0!"), []string{"keep 1:new:R0", "stop 1:new:R1"}},
+	} {
+		var got []string
+		for _, s := range planTimer("new", tc.count, tc.have, "R2") {
+			got = append(got, s.String())
+		}
+		if diff := cmp.Diff(tc.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tc.name, diff)
+		}
 	}
 }
 

@@ -66,7 +66,7 @@ func (u *up) takeStep(ctx context.Context, c *component, s step) error {
 		u.say(c.name, "removed %s, which did not run", s.container)
 	case keep:
 		u.add(c, s.container)
-		if s.container.done {
+		if s.container.done || c.timer != nil {
 			return nil
 		}
 		if err := u.givePassword(ctx, c, s.container); err != nil {
@@ -85,6 +85,8 @@ func (u *up) takeStep(ctx context.Context, c *component, s step) error {
 		u.say(c.name, "stopped %s", s.container.released())
 	case replace:
 		return u.replace(ctx, c, s)
+	case ready:
+		return u.ready(ctx, c, s)
 	}
 	return nil
 }

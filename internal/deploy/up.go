@@ -142,6 +142,9 @@ func newUp(cfg UpConfig) *up {
 	for _, r := range cfg.Manifest.Resources {
 		u.widen(r.Name)
 	}
+	for _, t := range cfg.Manifest.Timers {
+		u.widen(t.Name)
+	}
 	return u
 }
 
@@ -265,6 +268,11 @@ func (u *up) want(ctx context.Context) error {
 		return &InputError{err}
 	}
 	u.components = slices.Concat(resources, services)
+	timers, err := u.timers(services)
+	if err != nil {
+		return &InputError{err}
+	}
+	u.components = append(u.components, timers...)
 	return u.chooseProgram()
 }
 
@@ -325,6 +333,10 @@ func (u *up) compare(ctx context.Context) error {
 		for _, e := range c.have {
 			e.done = e.done && c.ends
 		}
+		if c.timer != nil {
+			c.steps = planTimer(c.hash, c.count, c.have, u.release)
+			continue
+		}
 		c.steps = plan(c.hash, c.count, c.space, c.have, u.release, u.isForeign(c))
 		if c.spec.Volume != "" {
 			if err := u.checkVolume(ctx, c); err != nil {
@@ -346,6 +358,7 @@ func (u *up) resolveImages(ctx context.Context) error {
 	of := map[string][]*component{}
 	for _, c := range u.components {
 		switch {
+		case c.timer != nil: // it has its service's
 		case c.build != nil:
 			built = append(built, c)
 		default:
@@ -372,6 +385,7 @@ func (u *up) resolveImages(ctx context.Context) error {
 			return err
 		}
 	}
+	u.takeImages()
 	return nil
 }
 
@@ -379,6 +393,9 @@ func (u *up) resolveImages(ctx context.Context) error {
 func (u *up) work(ctx context.Context, c *component) error {
 	if err := u.take(ctx, c); err != nil {
 		return fmt.Errorf("%s: %w", c, err)
+	}
+	if c.timer != nil {
+		return nil
 	}
 	return u.declare(ctx, c)
 }

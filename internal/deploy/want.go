@@ -35,6 +35,9 @@ type component struct {
 	// space is how its containers are replaced.
 	space room
 	count int
+	// timer is nil but for one, and of is the service that it is of.
+	timer *manifest.Timer
+	of    *component
 	// once says that its containers have something to do and end then; ends, that
 	// they may.
 	once, ends bool
@@ -58,8 +61,11 @@ type component struct {
 
 // String names it in errors.
 func (c *component) String() string {
-	if c.resource {
+	switch {
+	case c.resource:
 		return "resource " + c.name
+	case c.timer != nil:
+		return "timer " + c.name
 	}
 	return "service " + c.name
 }

@@ -37,6 +37,10 @@ const (
 	UpID     = UpPrefix + "id"
 	UpHash   = UpPrefix + "hash"
 	UpNumber = UpPrefix + "number"
+	// UpTimer is the schedule of a container that is started at its times, and
+	// UpConcurrency what happens when it still runs then.
+	UpTimer       = UpPrefix + "timer"
+	UpConcurrency = UpPrefix + "timer.concurrency"
 	// UpDirectory is the directory of the manifest.
 	UpDirectory = UpPrefix + "directory"
 	// UpImage is on images that rackdns has built, and says for what. Containers

@@ -42,8 +42,8 @@ func (l Layout) Roles(nodes []string) ([]Role, error) {
 		if err := CheckNode(node); err != nil {
 			return nil, err
 		}
-		roles = append(roles, Role{Name: name + "-agent-" + node, For: "the agent of node " + node + ": its own keys, and which services were seen", Permissions: []Permission{
-			all, {Key: l.Node(node), Write: true}, prefix(l.Instances(node), true), prefix(l.base+"seen/", true),
+		roles = append(roles, Role{Name: name + "-agent-" + node, For: "the agent of node " + node + ": its own keys, which services were seen, and the runs of timers", Permissions: []Permission{
+			all, {Key: l.Node(node), Write: true}, prefix(l.Instances(node), true), prefix(l.base+"seen/", true), prefix(l.timers(), true),
 		}})
 	}
 	return roles, nil

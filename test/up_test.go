@@ -59,6 +59,8 @@ func TestUp(t *testing.T) {
 	if out, err := a.one("redis-cache").exec("redis-cli", "-u", at, "SET", "key", "value"); err != nil || out != "OK" {
 		t.Fatalf("redis: %q %v", out, err)
 	}
+	checked := run(t, "resources", "check", "--app", a.name, "--rack", r.name, "--etcd", r.etcd, "--node", r.node)
+	hasLine(t, checked, "cache", "redis", "answers", ":6379")
 	checkUnchanged(t, a)
 
 	a.write("convox.yml", fmt.Sprintf(shop, redis, ours, "blue"))

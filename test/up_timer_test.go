@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/docker/docker/client"
-
 	"github.com/rackdns/rackdns/internal/registry"
 	"github.com/rackdns/rackdns/internal/timer"
 )
@@ -48,7 +46,7 @@ func (a *app) runnerOf(node string) (*timer.Runner, *journal) {
 	log := &journal{}
 	return timer.New(timer.Config{
 		Rack: a.rack.name, Logger: slog.New(slog.NewTextHandler(log, nil)),
-		Dial: func() (*client.Client, error) { return newEngine() },
+		Dial: newEngine,
 		Claim: func(ctx context.Context, app, name string, at time.Time) (bool, error) {
 			return c.ClaimRun(ctx, app, name, node, at)
 		},
@@ -150,7 +148,8 @@ timers:
 	}
 	beside.remove()
 
-	a.write("convox.yml", manifest[:strings.Index(manifest, "timers:")])
+	services, _, _ := strings.Cut(manifest, "timers:")
+	a.write("convox.yml", services)
 	if out := a.run("up"); strings.Count(out, "stopped instance") != 7 {
 		t.Errorf("without timers up printed\n%s", out)
 	}

@@ -74,7 +74,7 @@ their URL.
 STATUS is what the registry knows: running, or why its container doesn't serve
 (paused, starting, unhealthy, draining, drained), stopped if there is one that
 doesn't run, missing if there has been none for an hour. What is elsewhere is not
-watched: outside.`,
+watched: outside. Check asks the servers themselves, those too.`,
 		Example: `  rackdns resources
   rackdns resources --app shop -o json
   rackdns resources create postgres`,
@@ -98,7 +98,7 @@ watched: outside.`,
 	flags.add(cmd.Flags())
 	out.add(cmd.Flags())
 	cmd.AddCommand(
-		resourceTypesCommand(), resourceOptionsCommand(), resourceInfoCommand(),
+		resourceTypesCommand(), resourceOptionsCommand(), resourceInfoCommand(), resourceCheckCommand(),
 		resourceCreateCommand(), resourceUpdateCommand(), resourceDeleteCommand(),
 		resourceLinkCommand(true), resourceLinkCommand(false),
 	)
@@ -210,13 +210,18 @@ func (f *resourceFlags) list(cmd *cobra.Command) ([]shownResource, error) {
 
 // look returns what the index has.
 func (f *resourceFlags) look(cmd *cobra.Command) (*index.Snapshot, []*index.Resource, error) {
+	return f.lookAs(cmd, index.Options{})
+}
+
+// lookAs is look of a certain server.
+func (f *resourceFlags) lookAs(cmd *cobra.Command, o index.Options) (*index.Snapshot, []*index.Resource, error) {
 	if err := f.check(); err != nil {
 		return nil, nil, err
 	}
 	if _, err := f.zone(); err != nil {
 		return nil, nil, err
 	}
-	s, err := f.snapshot(cmd.Context(), index.Options{})
+	s, err := f.snapshot(cmd.Context(), o)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -351,18 +356,27 @@ func resourceInfoCommand() *cobra.Command {
 	return cmd
 }
 
+// named returns at which place a resource is, or an error that names those that are.
+func (f *resourceFlags) named(all []*index.Resource, name string) (int, error) {
+	at := slices.IndexFunc(all, func(r *index.Resource) bool { return r.Name == name })
+	if at >= 0 {
+		return at, nil
+	}
+	var known []string
+	for _, r := range all {
+		known = append(known, r.Name)
+	}
+	return 0, f.unknown(name, known)
+}
+
 func (f *resourceFlags) info(cmd *cobra.Command, name string) (*shownResource, error) {
 	s, found, err := f.look(cmd)
 	if err != nil {
 		return nil, err
 	}
-	at := slices.IndexFunc(found, func(r *index.Resource) bool { return r.Name == name })
-	if at < 0 {
-		var known []string
-		for _, r := range found {
-			known = append(known, r.Name)
-		}
-		return nil, f.unknown(name, known)
+	at, err := f.named(found, name)
+	if err != nil {
+		return nil, err
 	}
 	client, err := f.open()
 	if err != nil {

@@ -106,7 +106,7 @@ func plan(hash string, count int, space room, have []*existing, release string, 
 	)
 	for _, c := range inOrder(have) {
 		switch {
-		case !c.running && !(c.done && c.hash == hash):
+		case !c.running && (!c.done || c.hash != hash):
 			steps = append(steps, step{action: discard, container: c})
 		case c.hash == hash:
 			fresh = append(fresh, c)

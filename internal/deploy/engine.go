@@ -3,11 +3,14 @@ package deploy
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/client"
+
+	"github.com/rackdns/rackdns/internal/dockerclient"
 )
 
 // site is where an app is: an engine, and there what is the app's.
@@ -61,6 +64,21 @@ func (s *site) halt(ctx context.Context, c *existing) error {
 	}
 	return nil
 }
+
+// haltWhole is halt that isn't cut off. It takes as long as the container may.
+func (s *site) haltWhole(ctx context.Context, c *existing) error {
+	grace := defaultStopTimeout
+	is, err := s.ContainerInspect(ctx, c.id)
+	if err == nil && is.Config != nil && is.Config.StopTimeout != nil {
+		grace = time.Duration(max(*is.Config.StopTimeout, 0)) * time.Second
+	}
+	whole, cancel := dockerclient.WholeFor(ctx, grace)
+	defer cancel()
+	return s.halt(whole, c)
+}
+
+// defaultStopTimeout is the engine's.
+const defaultStopTimeout = 10 * time.Second
 
 // remove removes a container, whatever it does.
 func (s *site) remove(ctx context.Context, c *existing) error {

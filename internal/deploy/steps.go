@@ -126,16 +126,14 @@ func (u *up) replace(ctx context.Context, c *component, s step) error {
 	}
 	// The stop isn't cut off: the engine would go on with it, also after the
 	// container was told to start again.
-	whole, cancel := dockerclient.Whole(ctx)
-	err := u.halt(whole, s.container)
-	cancel()
+	err := u.haltWhole(ctx, s.container)
 	if err == nil {
 		u.say(c.name, "stopped %s", s.container.released())
 		if err = u.start(ctx, c, s); err == nil {
 			return u.remove(ctx, s.container)
 		}
 	}
-	ctx, cancel = dockerclient.Whole(ctx)
+	ctx, cancel := dockerclient.Whole(ctx)
 	defer cancel()
 	if e := u.ContainerStart(ctx, s.container.id, container.StartOptions{}); e != nil {
 		u.say(c.name, "could not start %s again: %v", s.container.released(), e)

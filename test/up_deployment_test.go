@@ -2,11 +2,14 @@ package test
 
 import (
 	"fmt"
+	"net"
 	"regexp"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/docker/docker/api/types/container"
 )
 
 // actions are what up has printed of a service, without what varies.
@@ -126,4 +129,38 @@ func TestRestarts(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// What is new is on trial beside what is started after it, and what doesn't last is
+// removed, though it served.
+func TestUpTrial(t *testing.T) {
+	t.Parallel()
+	ours := imageOf(t, testImage)
+	b := newBridge(t)
+	a := newApp(t, startRack(t, b))
+	// Whoever asks this server ends after five seconds without an answer.
+	silent, err := net.ListenPacket("udp", net.JoinHostPort(b.gateway.String(), "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	a.write("convox.yml", fmt.Sprintf(`services:
+  brief: {image: %s, command: "-ask %s x"}
+  web: {image: %[1]s, port: 3000}
+`, ours, silent.LocalAddr()))
+	out, errOut, code := completed(t, a.command("up", "--trial", "8s"))
+	if code != 1 || errOut != "rackdns: service brief: instance 1 exited with code 0\n" {
+		t.Errorf("exit code %d, %q", code, errOut)
+	}
+	began, ended := strings.Index(out, "web      started instance 1\n"), strings.Index(out, "brief    removed instance 1 of release ")
+	if began < 0 || ended < began || !strings.Contains(out[ended:], "web      serving\n") || strings.Contains(out, "brief    serving") {
+		t.Errorf("up printed\n%s", out)
+	}
+	if left := a.of("brief"); len(left) != 0 {
+		t.Errorf("%s is left", left[0].name)
+	}
+	web := a.one("web").inspect()
+	if !web.State.Running || web.HostConfig.RestartPolicy.Name != container.RestartPolicyUnlessStopped {
+		t.Errorf("web is %s, its restart policy %q", web.State.Status, web.HostConfig.RestartPolicy.Name)
+	}
 }

@@ -88,6 +88,8 @@ type step struct {
 	batch int
 	// container is the one that is there, for all but start.
 	container *existing
+	// fresh says that none stops for the one to be made.
+	fresh bool
 	// number and release are those of the one to be made.
 	number  int
 	release string
@@ -127,7 +129,7 @@ func plan(hash string, count int, space room, have []*existing, release string, 
 	steps = append(steps, exchange(numbers[:paired], old[:paired], space, release)...)
 	old = old[paired:]
 	for _, number := range numbers[paired:] {
-		steps = append(steps, step{action: start, number: number, release: release})
+		steps = append(steps, step{action: start, number: number, release: release, fresh: true})
 	}
 	for _, c := range slices.Concat(old, fresh[len(kept):]) {
 		steps = append(steps, step{action: stop, container: c})

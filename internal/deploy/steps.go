@@ -72,7 +72,7 @@ func (u *up) takeStep(ctx context.Context, c *component, s step) error {
 		if err := u.givePassword(ctx, c, s.container); err != nil {
 			return err
 		}
-		if err := u.awaitServing(ctx, c, s.container, exit{}); err != nil {
+		if err := u.awaitServing(ctx, c, s.container, exit{}, u.cfg.Trial); err != nil {
 			return err
 		}
 		return u.adopt(ctx, s.container)
@@ -92,13 +92,47 @@ func (u *up) takeStep(ctx context.Context, c *component, s step) error {
 }
 
 // start starts a container and waits until it serves. One that doesn't is
-// removed.
+// removed. One for which none stops may stay on trial while others are started.
 func (u *up) start(ctx context.Context, c *component, s step) error {
 	made, err := u.create(ctx, c, s)
 	if err != nil {
 		return err
 	}
-	err = u.launch(ctx, c, made)
+	if s.fresh && !c.once && u.cfg.Trial > first {
+		return u.launchOnTrial(ctx, c, made)
+	}
+	waiting, cancel := context.WithCancel(ctx)
+	defer cancel()
+	end, err := u.launch(waiting, c, made)
+	if err == nil {
+		err = u.awaitServing(ctx, c, made, end, u.cfg.Trial)
+	}
+	return u.served(ctx, c, made, err)
+}
+
+// launchOnTrial is start that returns once the container serves. Whether it goes on
+// is found out beside what comes next.
+func (u *up) launchOnTrial(ctx context.Context, c *component, made *existing) error {
+	end, err := u.launch(u.ending, c, made)
+	if err == nil {
+		err = u.awaitServing(ctx, c, made, end, first)
+	}
+	if err != nil || made.done {
+		return u.served(ctx, c, made, err)
+	}
+	u.trials.Go(func() error {
+		err := u.served(u.ending, c, made, u.awaitServing(u.ending, c, made, end, u.cfg.Trial))
+		return wrap(err, c.String())
+	})
+	return nil
+}
+
+// served trusts a container from now on, or removes it if err says that it doesn't
+// serve. It returns what it was given, as a rule.
+func (u *up) served(ctx context.Context, c *component, made *existing, err error) error {
+	if err == nil && !made.done {
+		err = u.adopt(ctx, made)
+	}
 	if err == nil {
 		u.add(c, made)
 		if made.done {
@@ -182,26 +216,15 @@ func (u *up) create(ctx context.Context, c *component, s step) (*existing, error
 	return made, nil
 }
 
-// launch starts a container and waits until it serves. It watches for the
-// container's end from before its start, so that none is missed.
-func (u *up) launch(ctx context.Context, c *component, made *existing) error {
-	waiting, cancel := context.WithCancel(ctx)
-	defer cancel()
-	ended, failed := u.ContainerWait(waiting, made.id, container.WaitConditionNextExit)
+// launch starts a container, and watches for its end, until ctx ends, from before
+// its start, so that none is missed.
+func (u *up) launch(ctx context.Context, c *component, made *existing) (exit, error) {
+	ended, failed := u.ContainerWait(ctx, made.id, container.WaitConditionNextExit)
 	if err := u.ContainerStart(ctx, made.id, container.StartOptions{}); err != nil {
-		return fmt.Errorf("start %s: %w", made, err)
+		return exit{}, fmt.Errorf("start %s: %w", made, err)
 	}
 	u.say(c.name, "started %s", made)
-	if err := u.givePassword(ctx, c, made); err != nil {
-		return err
-	}
-	if err := u.awaitServing(ctx, c, made, exit{ended, failed}); err != nil {
-		return err
-	}
-	if made.done {
-		return nil
-	}
-	return u.adopt(ctx, made)
+	return exit{ended, failed}, u.givePassword(ctx, c, made)
 }
 
 // adopt has the engine restart a container from now on, if it doesn't yet. While

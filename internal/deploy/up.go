@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/rackdns/rackdns/internal/dockerclient"
 	"github.com/rackdns/rackdns/internal/env"
 	"github.com/rackdns/rackdns/internal/index"
@@ -114,6 +116,9 @@ type up struct {
 	// names, holds naming.
 	live   map[*component][]*existing
 	naming sync.Mutex
+	// trials are of what serves and isn't trusted yet. They end with ending.
+	trials errgroup.Group
+	ending context.Context //nolint:containedctx // it is the run's, which is all that up is
 }
 
 // Up makes the engine run what the manifest says.
@@ -400,6 +405,23 @@ func (u *up) work(ctx context.Context, c *component) error {
 	return u.declare(ctx, c)
 }
 
+// workOnServices works on what is no resource, in the manifest's order. What is on
+// trial meanwhile is awaited, whatever comes of the others.
+func (u *up) workOnServices(ctx context.Context) error {
+	u.ending = ctx
+	var failed error
+	for _, c := range u.components {
+		if c.resource {
+			continue
+		}
+		if failed = u.work(ctx, c); failed != nil {
+			break
+		}
+	}
+	onTrial := u.trials.Wait()
+	return cmp.Or(failed, onTrial)
+}
+
 // perform does what was planned: resources first, since services use them, and
 // last what is not wanted any more.
 func (u *up) perform(ctx context.Context) error {
@@ -429,13 +451,8 @@ func (u *up) perform(ctx context.Context) error {
 	if err := u.abreast(resources, atOnce, func(c *component) error { return u.work(ctx, c) }); err != nil {
 		return err
 	}
-	for _, c := range u.components {
-		if c.resource {
-			continue
-		}
-		if err := u.work(ctx, c); err != nil {
-			return err
-		}
+	if err := u.workOnServices(ctx); err != nil {
+		return err
 	}
 	if err := u.stopAll(ctx, u.gone, &u.progress); err != nil {
 		return err

@@ -18,6 +18,9 @@ import (
 )
 
 const (
+	// first is how long a container without a health check must have run before
+	// what comes after it is started, if it stays on trial.
+	first = time.Second
 	// firstSync is how long the registry has for its first list.
 	firstSync = 10 * time.Second
 	// logLines is how much is shown of what a container said before it ended.
@@ -113,7 +116,7 @@ var errTooLong = errors.New("took too long")
 // awaitServing waits until a container serves, or has done what it had to do. It
 // fails if that takes too long or, where the container's end is watched, if it ends
 // otherwise.
-func (u *up) awaitServing(ctx context.Context, c *component, made *existing, end exit) error {
+func (u *up) awaitServing(ctx context.Context, c *component, made *existing, end exit, trial time.Duration) error {
 	waiting, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	timeout := time.AfterFunc(u.cfg.Timeout, func() { cancel(errTooLong) })
@@ -127,7 +130,7 @@ func (u *up) awaitServing(ctx context.Context, c *component, made *existing, end
 		case <-waiting.Done():
 		}
 	}()
-	u.serves(waiting, c, made)
+	u.serves(waiting, c, made, trial)
 	err := context.Cause(waiting)
 	var exited *exitError
 	switch {
@@ -155,15 +158,15 @@ func (e *exitError) Error() string { return fmt.Sprintf("%s exited with code %d"
 
 // serves returns when a container serves and can be trusted, or when ctx ends. The
 // index wakes it; only one without a health check is a matter of time, too.
-func (u *up) serves(ctx context.Context, c *component, made *existing) {
+func (u *up) serves(ctx context.Context, c *component, made *existing, trial time.Duration) {
 	for s := u.index.Snapshot(); ; {
 		i := instance(s, u.app, c.service, made.id)
-		if !c.once && trusted(i, u.cfg.Trial) {
+		if !c.once && trusted(i, trial) {
 			return
 		}
 		soon, cancel := ctx, context.CancelFunc(func() {})
 		if i != nil && i.Serving() && !c.once {
-			soon, cancel = context.WithDeadline(ctx, i.Started().Add(u.cfg.Trial))
+			soon, cancel = context.WithDeadline(ctx, i.Started().Add(trial))
 		}
 		s, _ = u.index.Await(soon, s.Index(), s.Sources(c.service+"."+u.app)...)
 		cancel()

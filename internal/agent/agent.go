@@ -385,6 +385,7 @@ func (a *Agent) introduce(ctx context.Context) (registry.Node, error) {
 		Boot:    a.boot,
 		Version: a.cfg.Version,
 		Started: a.started,
+		Remote:  a.remote,
 	}), nil
 }
 

@@ -374,7 +374,7 @@ func (b *builder) takeFacts(name string, facts *reach.Node) {
 
 // NodeFacts are what a node's key says of how its containers are reached.
 func NodeFacts(n *registry.Node) *reach.Node {
-	f := &reach.Node{Name: n.Node, Addresses: n.Addresses, Links: n.Links, Unproxied: n.Unproxied, NoIPv6NAT: n.NoIPv6NAT}
+	f := &reach.Node{Name: n.Node, Addresses: n.Addresses, Links: n.Links, Remote: n.Remote, Unproxied: n.Unproxied, NoIPv6NAT: n.NoIPv6NAT}
 	for _, w := range n.Networks {
 		f.Networks = append(f.Networks, reach.Network{
 			ID: w.ID, Name: w.Name, Driver: w.Driver, Local: w.Scope == registry.ScopeLocal,

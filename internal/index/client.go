@@ -164,7 +164,7 @@ func (r *rules) classOn(networks []string) string {
 // have is nobody else's. Of another node it is one on a network that both have,
 // or that is the LAN's.
 func (r *rules) container(ip netip.Addr, instances []*Instance) *Client {
-	here := r.lastAt(instances, func(node string) bool { return node == r.node })
+	here := r.lastAt(instances, func(node string) bool { return node == r.node && !r.apart })
 	if here != nil {
 		return here.asClient(r, r.here)
 	}

@@ -100,8 +100,10 @@ type rules struct {
 	// node is the one that this process serves.
 	node  string
 	nodes map[string]*reach.Node
-	// here is the node that this process serves, as far as it is known.
-	here *reach.Node
+	// here is the node that this process serves, as far as it is known; apart says
+	// that the node's engine is on another host, of which this one is none.
+	here  *reach.Node
+	apart bool
 	// places are the subnets in which a client's address makes a difference, the
 	// first of them: there are as many as a classKey has bits for.
 	places []netip.Prefix
@@ -156,7 +158,7 @@ const mostPlaces = 64
 // with returns rules with other facts about a node; nil forgets it.
 func (r *rules) with(name string, node *reach.Node) *rules {
 	next := &rules{
-		options: r.options, node: r.node, nodes: maps.Clone(r.nodes), here: r.here,
+		options: r.options, node: r.node, nodes: maps.Clone(r.nodes), here: r.here, apart: r.apart,
 		generation: r.generation, clients: r.clients, forwarders: r.forwarders,
 	}
 	if node == nil {
@@ -165,8 +167,12 @@ func (r *rules) with(name string, node *reach.Node) *rules {
 		next.nodes[name] = node
 	}
 	if name == r.node {
-		if next.here = node; node == nil {
+		next.apart = node != nil && node.Remote
+		switch next.here = node; {
+		case node == nil:
 			next.here = &reach.Node{Name: r.node}
+		case next.apart:
+			next.here = &reach.Node{} // a host that is no node
 		}
 	}
 	next.places = places(next.nodes)

@@ -66,6 +66,8 @@ type Node struct {
 	// out.
 	Links    []netip.Prefix
 	Networks []Network
+	// Remote says that nobody who asks a server of the node's name is on it.
+	Remote bool
 	// Unproxied says that the engine leads connections to published ports by
 	// the packet filter alone, which drops those that come from another of its
 	// networks (userland-proxy: false, before Engine 28).

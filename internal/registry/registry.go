@@ -188,6 +188,9 @@ type Node struct {
 	Links []netip.Prefix `json:"links,omitempty"`
 	// Networks are those of the node's engine.
 	Networks []NodeNetwork `json:"networks,omitempty"`
+	// Remote says that the engine is on another host than the agent, and than the
+	// DNS server that calls itself by the node's name: who asks that isn't there.
+	Remote bool `json:"remote,omitempty"`
 	// Unproxied says that the engine leads connections to published ports by the
 	// packet filter alone, which drops those from another of its networks
 	// (userland-proxy: false, before Engine 28).

@@ -29,7 +29,8 @@ type dataSoak struct {
 	ref, ours string
 	password  string
 	colour    int
-	up        bool
+	// up says that it runs, there that anything is left of it.
+	up, there bool
 	rows      []string
 	// saved are the rows of the backup in file.
 	saved []string
@@ -128,7 +129,7 @@ func (s *dataSoak) bringUp() {
 	if code != 0 {
 		s.t.Fatalf("up: exit code %d\n%s%s", code, out, errOut)
 	}
-	s.up = true
+	s.up, s.there = true, true
 	if _, err := s.query("CREATE TABLE IF NOT EXISTS kept (name VARCHAR(20) PRIMARY KEY)"); err != nil {
 		s.t.Fatal(err)
 	}
@@ -182,6 +183,9 @@ func (s *dataSoak) insert() {
 
 func (s *dataSoak) bringDown() {
 	s.t.Helper()
+	if !s.there {
+		return // down says that there is no such app, which is another test's
+	}
 	s.run("down")
 	s.up = false
 }
@@ -287,8 +291,11 @@ func (s *dataSoak) asked() {
 
 func (s *dataSoak) wipe() {
 	s.t.Helper()
+	if !s.there {
+		return
+	}
 	s.run("down", "--volumes", "--yes")
-	s.up, s.rows, s.password = false, nil, ""
+	s.up, s.there, s.rows, s.password = false, false, nil, ""
 }
 
 func (s *dataSoak) backup() {

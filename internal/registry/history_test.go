@@ -78,6 +78,14 @@ func TestFollowerBearsASilentRegistry(t *testing.T) {
 					wants[rack][key] = "back"
 					p.sees(t, wants[rack])
 				}
+				// What is seen may be so before it is said; until then it is one silence.
+				etcdtest.Eventually(t, "a word about its end", func() error {
+					s := log.String()
+					if began, ended := strings.Count(s, "registry out of reach"), strings.Count(s, "registry is back"); began != ended {
+						return fmt.Errorf("%d silences, %d ends", began, ended)
+					}
+					return nil
+				})
 			}
 			m := etcd.Members[0]
 			silent(m.Pause, m.Resume)

@@ -215,7 +215,7 @@ func checkForwarderClients(ctx context.Context, s *scene) []Result {
 	if len(others) == 0 {
 		return passed("no forwarder on this host that others reach leads to %s", s.zone)
 	}
-	name, host, stranger := s.telling()
+	name, _, _ := s.telling()
 	if name == "" && slices.ContainsFunc(s.cfg.Options.Forwarders, func(p netip.Prefix) bool { return p.Addr().IsLoopback() }) {
 		return passed("who asks from loopback is a stranger (--forwarders)")
 	}
@@ -224,15 +224,7 @@ func checkForwarderClients(ctx context.Context, s *scene) []Result {
 	}
 	var found []Result
 	for _, ip := range others {
-		m, _, err := dial(fromHere).ask(ctx, "udp", netip.AddrPortFrom(ip, dnsPort), question{name: dns.Fqdn(name + "." + s.zone), qtype: dns.TypeA})
-		if err != nil {
-			found = append(found, skipped("forwarder %s: %s", ip, noAnswer(err))...)
-			continue
-		}
-		if got := addresses(m); slices.Equal(got, host) {
-			found = append(found, warned("tell our server of it (--forwarders 127.0.0.1, or forwarders in the Corefile), and have it tell its clients' subnets (dnsmasq: add-subnet=32,128)",
-				"whoever asks forwarder %s is taken for this host: for %s it is told %v, and should be told %v", ip, name, got, stranger))
-		}
+		found = append(found, s.checkClientsOf(ctx, ip)...)
 	}
 	return orPassed(found, "forwarders' clients are strangers, or told apart")
 }
@@ -244,6 +236,32 @@ func (s *scene) servesOthers(ip netip.Addr) bool {
 	return slices.ContainsFunc(s.sockets, func(k socket) bool {
 		return k.covers(at) && k.program != ourProgram && (k.addr.Addr().IsUnspecified() || !k.addr.Addr().IsLoopback())
 	})
+}
+
+// looks is how often something is looked at that may change meanwhile.
+const looks = 5
+
+// checkClientsOf looks whether who asks a forwarder is taken for this host. What it
+// is asked for may change between one look and the next.
+func (s *scene) checkClientsOf(ctx context.Context, forwarder netip.Addr) []Result {
+	for range looks {
+		name, host, stranger := s.telling()
+		if name == "" {
+			break
+		}
+		m, _, err := dial(fromHere).ask(ctx, "udp", netip.AddrPortFrom(forwarder, dnsPort), question{name: dns.Fqdn(name + "." + s.zone), qtype: dns.TypeA})
+		if err != nil {
+			return skipped("forwarder %s: %s", forwarder, noAnswer(err))
+		}
+		switch got := addresses(m); {
+		case slices.Equal(got, host):
+			return []Result{warned("tell our server of it (--forwarders 127.0.0.1, or forwarders in the Corefile), and have it tell its clients' subnets (dnsmasq: add-subnet=32,128)",
+				"whoever asks forwarder %s is taken for this host: for %s it is told %v, and should be told %v", forwarder, name, got, stranger)}
+		case slices.Equal(got, stranger):
+			return nil
+		}
+	}
+	return skipped("forwarder %s: what it answers changes faster than one can look", forwarder)
 }
 
 // telling returns a service whose addresses are others for this host than for

@@ -33,14 +33,10 @@ func (v *Service) has(i *Instance, p *Port) bool {
 	return v == nil || !v.alias || i.isAlias(v.service, p.Container)
 }
 
-// Aliases returns the names by which the instance is found beside its service's,
-// which the caller must not change.
-func (i *Instance) Aliases() []registry.Alias { return i.aliases }
-
 // isAlias reports whether the instance has an alias that is for a port; for all of
 // them if port is 0.
 func (i *Instance) isAlias(name string, port uint16) bool {
-	return slices.ContainsFunc(i.aliases, func(a registry.Alias) bool { return a.Name == name && (a.Port == 0 || a.Port == port) })
+	return slices.ContainsFunc(i.Aliases(), func(a registry.Alias) bool { return a.Name == name && (a.Port == 0 || a.Port == port) })
 }
 
 // endpointsAs is endpoints of an instance that is asked for by an alias, by its
@@ -133,8 +129,9 @@ func (s *aliasing) doubt(app, name string) { s.unsure[[2]string{app, name}] = st
 
 // eachAlias calls f for the aliases of an instance, ready to be changed, once each.
 func (b *builder) eachAlias(i *Instance, f func(*Service)) {
-	for n, a := range i.aliases {
-		first := slices.IndexFunc(i.aliases, func(o registry.Alias) bool { return o.Name == a.Name })
+	all := i.Aliases()
+	for n, a := range all {
+		first := slices.IndexFunc(all, func(o registry.Alias) bool { return o.Name == a.Name })
 		if first == n && a.Name != i.Service() {
 			f(b.alias(a.Name, i.App()))
 		}

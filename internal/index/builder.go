@@ -183,6 +183,9 @@ func (b *builder) add(i *Instance) {
 	}
 	v := b.service(i.Service(), i.App())
 	at, _ := slices.BinarySearchFunc(v.instances, i, byID)
+	if len(v.instances) > 0 {
+		i.sharePorts(v.instances[0])
+	}
 	v.instances = slices.Insert(v.instances, at, i)
 	b.addAliases(i)
 	b.claimInstance(i, 1)
@@ -291,7 +294,7 @@ func (b *builder) eachPlace(i *Instance, f func(netip.Addr)) {
 		}
 	}
 	if i.Node() == b.rules.node {
-		for _, a := range i.asksFrom {
+		for _, a := range i.AsksFrom() {
 			f(a.Unmap())
 		}
 	}

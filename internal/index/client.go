@@ -189,7 +189,7 @@ func (r *rules) lastAt(instances []*Instance, on func(node string) bool) *Instan
 		if !on(i.Node()) {
 			continue
 		}
-		if last == nil || last.guest && !i.guest || last.guest == i.guest &&
+		if last == nil || last.isGuest() && !i.isGuest() || last.isGuest() == i.isGuest() &&
 			(i.started > last.started || i.started == last.started && byID(i, last) < 0) {
 			last = i
 		}
@@ -206,7 +206,7 @@ func (i *Instance) asClient(r *rules, node *reach.Node) *Client {
 	for n := range i.networks {
 		c.client.Networks = append(c.client.Networks, i.networks[n].of.Value().id)
 	}
-	for _, a := range i.asksFrom {
+	for _, a := range i.AsksFrom() {
 		if _, w := reach.Identify(node, a); w != nil && !slices.Contains(c.client.Networks, w.ID) {
 			c.client.Networks = append(c.client.Networks, w.ID)
 		}

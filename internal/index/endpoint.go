@@ -292,10 +292,13 @@ type view struct {
 	all, told []Endpoint
 	// answers is how many addresses a reply has at most, 0 if there is no limit.
 	answers uint16
+	// next is the one that was worked out before, of so many older ones.
+	older uint16
+	next  *view
 }
 
-func newView(class string, all []Endpoint) view {
-	v := view{class: class, all: all, told: InTurn(all, nil)}
+func newView(class string, all []Endpoint) *view {
+	v := &view{class: class, all: all, told: InTurn(all, nil)}
 	for n := range v.told {
 		if a := v.told[n].answers; a != 0 && (v.answers == 0 || a < v.answers) {
 			v.answers = a
@@ -349,7 +352,7 @@ func btoi(b bool) int {
 }
 
 // maxViews is how many kinds of clients are remembered for a service: those of a
-// node's networks. More of them are worked out anew each time.
+// node's networks. Where there are more, it begins anew.
 const maxViews = 16
 
 // viewFor returns what a client gets of instances. It is worked out when
@@ -357,11 +360,9 @@ const maxViews = 16
 // which is another one when an instance or the node of one changes.
 func (c *views) viewFor(r *rules, instances []*Instance, client *Client) *view {
 	known := c.known.Load()
-	if known != nil {
-		for n := range *known {
-			if v := &(*known)[n]; v.class == client.class {
-				return v
-			}
+	for v := known; v != nil; v = v.next {
+		if v.class == client.class {
+			return v
 		}
 	}
 	all := make([]Endpoint, 0, len(instances))
@@ -370,15 +371,17 @@ func (c *views) viewFor(r *rules, instances []*Instance, client *Client) *view {
 	}
 	v := newView(client.class, slices.Clip(all))
 	c.remember(v, known)
-	return &v
+	return v
 }
 
-// remember keeps a view beside the last ones. Should two do so at once, one of
+// remember keeps a view before the last ones. Should two do so at once, one of
 // them is worked out once more.
-func (c *views) remember(v view, known *[]view) {
-	next := []view{v}
-	if known != nil {
-		next = append(next, (*known)[:min(len(*known), maxViews-1)]...)
+func (c *views) remember(v, known *view) {
+	if v.next = known; known != nil {
+		v.older = known.older + 1
 	}
-	c.known.CompareAndSwap(known, &next)
+	if v.older >= maxViews {
+		v.next, v.older = nil, 0
+	}
+	c.known.CompareAndSwap(known, v)
 }

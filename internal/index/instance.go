@@ -19,19 +19,33 @@ import (
 // A rack has hundreds of thousands, and the garbage collector follows each
 // pointer in them over and over: what many instances share they share here.
 type Instance struct {
-	id   string
-	name unique.Handle[serviceName]
-	node unique.Handle[home]
-	// value is what the registry has. Nobody changes it.
-	value    []byte
-	ports    []Port
-	bindings [][]binding
+	traits
+	// drained says that the instance's node is, see [registry.Drained].
+	drained bool
+	// seen is the list in which the instance last was. Only the builder
+	// reads and writes it.
+	seen uint32
+	// preservedUntil is until when the instance is preserved, in seconds since
+	// 1970; 0 if it is registered.
+	preservedUntil int64
+	// client is the instance as one that asks, once it has.
+	client atomic.Pointer[Client]
+}
+
+// traits are what the registry says of an instance.
+type traits struct {
+	id string
+	// packed is the value that the registry has, see [pack].
+	packed string
+	name   unique.Handle[serviceName]
+	node   unique.Handle[home]
+	// ports are those of the service's other instances, where they are alike.
+	ports []Port
+	// bindings are in the order of the ports.
+	bindings []binding
 	networks []attachment
-	// asksFrom are addresses by which it asks besides those on its networks.
-	asksFrom []netip.Addr
-	resource *registry.InstanceResource
-	// aliases are further names, by which most instances aren't found.
-	aliases []registry.Alias
+	// rare is what most instances don't have, nil without.
+	rare *rareTraits
 
 	revision int64
 	started  int64
@@ -47,26 +61,23 @@ type Instance struct {
 	draining       bool
 	serving        bool
 	hidden         bool
-	// drained says that the instance's node is, see [registry.Drained].
-	drained bool
+}
+
+// rareTraits are what few instances have.
+type rareTraits struct {
+	// asksFrom are addresses by which it asks besides those on its networks.
+	asksFrom []netip.Addr
+	resource *registry.InstanceResource
+	// aliases are further names, by which most instances aren't found.
+	aliases []registry.Alias
 	// guest says that the network namespace is another container's, which is
 	// who asks from there.
 	guest bool
-	// preservedUntil is until when the instance is preserved, in seconds since
-	// 1970; 0 if it is registered.
-	preservedUntil int64
-	// seen is the list in which the instance last was. Only the builder
-	// reads and writes it.
-	seen uint32
-	// client is the instance as one that asks, once it has.
-	client atomic.Pointer[Client]
 }
 
 // serviceName is what the instances of a service share.
 type serviceName struct {
 	app, service, namespace string
-	// full is <service>.<app>.
-	full string
 }
 
 // home is what the instances of a node share: addr is the node's own address.
@@ -79,6 +90,8 @@ type home struct {
 type binding struct {
 	addr Addrs
 	port uint16
+	// of is the port that it is of, by its place among the instance's.
+	of   uint16
 	mesh bool
 }
 
@@ -117,12 +130,10 @@ func numberOf(all []string, s string) uint8 { return uint8(max(slices.Index(all[
 
 // newInstance takes over what an index needs of r, which is the decoded value.
 func newInstance(r *registry.Instance, value []byte, revision int64) *Instance {
-	i := &Instance{
-		id:       r.ID,
-		name:     unique.Make(serviceName{r.App, r.Service, r.Namespace, r.Service + "." + r.App}),
+	i := &Instance{traits: traits{
+		name:     unique.Make(serviceName{r.App, r.Service, r.Namespace}),
 		node:     unique.Make(home{r.Node, r.Host}),
-		value:    value,
-		resource: r.Resource,
+		rare:     newRareTraits(r),
 		revision: revision,
 		priority: uint16(r.Priority),
 		answers:  uint16(r.Answers),
@@ -133,29 +144,29 @@ func newInstance(r *registry.Instance, value []byte, revision int64) *Instance {
 		draining: r.Draining,
 		serving:  r.Serving(),
 		hidden:   r.Hidden,
-		guest:    r.NetworkOf != "",
-		asksFrom: r.AsksFrom,
-	}
-	for _, a := range r.Aliases {
-		i.aliases = append(i.aliases, registry.Alias{Name: interned(a.Name), Port: a.Port})
-	}
+	}}
+	i.id, i.packed = pack(r.ID, value)
 	if !r.Started.IsZero() {
 		i.started = r.Started.UnixNano()
 	}
+	bindings := 0
+	for n := range r.Ports {
+		bindings += len(r.Ports[n].Bindings) + len(r.Ports[n].Loopback)
+	}
 	if len(r.Ports) > 0 {
 		i.ports = make([]Port, len(r.Ports))
-		i.bindings = make([][]binding, len(r.Ports))
 	}
-	for n, p := range r.Ports {
+	if bindings > 0 {
+		i.bindings = make([]binding, 0, bindings)
+	}
+	for n := range r.Ports {
+		p := &r.Ports[n]
 		i.ports[n] = Port{name: interned(p.Name), Container: p.Container, UDP: p.Protocol == registry.UDP}
-		if most := len(p.Bindings) + len(p.Loopback); most > 0 {
-			i.bindings[n] = make([]binding, 0, most)
-		}
 		for _, bs := range [][]registry.Binding{p.Bindings, p.Loopback} {
 			for _, b := range bs {
-				at := binding{port: b.Port, mesh: b.Mesh}
+				at := binding{port: b.Port, of: uint16(n), mesh: b.Mesh}
 				at.addr.add(b.IP)
-				i.bindings[n] = append(i.bindings[n], at)
+				i.bindings = append(i.bindings, at)
 			}
 		}
 	}
@@ -173,13 +184,32 @@ func newInstance(r *registry.Instance, value []byte, revision int64) *Instance {
 	return i
 }
 
+func newRareTraits(r *registry.Instance) *rareTraits {
+	if len(r.AsksFrom) == 0 && r.Resource == nil && len(r.Aliases) == 0 && r.NetworkOf == "" {
+		return nil
+	}
+	rare := &rareTraits{asksFrom: r.AsksFrom, resource: r.Resource, guest: r.NetworkOf != ""}
+	for _, a := range r.Aliases {
+		rare.aliases = append(rare.aliases, registry.Alias{Name: interned(a.Name), Port: a.Port})
+	}
+	return rare
+}
+
+// sharePorts has the instance share its ports with one that has the same. It must
+// be one that nobody else can see yet.
+func (i *Instance) sharePorts(o *Instance) {
+	if slices.Equal(i.ports, o.ports) {
+		i.ports = o.ports
+	}
+}
+
 // interned returns the one copy of s that there is.
 func interned(s string) string { return unique.Make(s).Value() }
 
 // looksLike reports whether DNS shows the same of both, wherever it is asked.
 func (i *Instance) looksLike(o *Instance) bool {
-	if i.hidden != o.hidden || i.id != o.id || i.name != o.name || i.serving != o.serving || !sameResource(i.resource, o.resource) || i.since() != o.since() ||
-		!slices.Equal(i.aliases, o.aliases) {
+	if i.hidden != o.hidden || i.id != o.id || i.name != o.name || i.serving != o.serving || !sameResource(i.resource(), o.resource()) || i.since() != o.since() ||
+		!slices.Equal(i.Aliases(), o.Aliases()) {
 		return false
 	}
 	if !i.serving {
@@ -187,19 +217,12 @@ func (i *Instance) looksLike(o *Instance) bool {
 		return slices.Equal(i.ports, o.ports)
 	}
 	return i.node == o.node && i.mode == o.mode && i.weight == o.weight && i.priority == o.priority && i.answers == o.answers &&
-		slices.Equal(i.ports, o.ports) && slices.Equal(i.networks, o.networks) &&
-		slices.EqualFunc(i.bindings, o.bindings, slices.Equal[[]binding])
+		slices.Equal(i.ports, o.ports) && slices.Equal(i.networks, o.networks) && slices.Equal(i.bindings, o.bindings)
 }
 
 // clone returns the instance as another one, which the builder may change.
 func (i *Instance) clone() *Instance {
-	return &Instance{
-		id: i.id, name: i.name, node: i.node, value: i.value, ports: i.ports, bindings: i.bindings, networks: i.networks,
-		resource: i.resource, revision: i.revision, started: i.started, namespaceSince: i.namespaceSince,
-		priority: i.priority, weight: i.weight, answers: i.answers, status: i.status, health: i.health, mode: i.mode,
-		draining: i.draining, serving: i.serving, hidden: i.hidden, drained: i.drained, guest: i.guest, asksFrom: i.asksFrom, aliases: i.aliases,
-		preservedUntil: i.preservedUntil, seen: i.seen,
-	}
+	return &Instance{traits: i.traits, drained: i.drained, preservedUntil: i.preservedUntil, seen: i.seen}
 }
 
 // isHidden reports whether DNS shows nothing of the instance, which may be nil.
@@ -211,7 +234,32 @@ func (i *Instance) Hidden() bool { return i.hidden }
 
 // AsksFrom returns addresses by which the instance asks, besides those on its
 // networks. The caller must not change them.
-func (i *Instance) AsksFrom() []netip.Addr { return i.asksFrom }
+func (i *Instance) AsksFrom() []netip.Addr {
+	if i.rare == nil {
+		return nil
+	}
+	return i.rare.asksFrom
+}
+
+// Aliases returns the names by which the instance is found beside its service's,
+// which the caller must not change.
+func (i *Instance) Aliases() []registry.Alias {
+	if i.rare == nil {
+		return nil
+	}
+	return i.rare.aliases
+}
+
+// resource is what the instance is one of, besides being one of its service's.
+func (i *Instance) resource() *registry.InstanceResource {
+	if i.rare == nil {
+		return nil
+	}
+	return i.rare.resource
+}
+
+// isGuest reports whether its network namespace is another container's.
+func (i *Instance) isGuest() bool { return i.rare != nil && i.rare.guest }
 
 // Registered returns what the registry says of the instance, which is the
 // caller's. It is decoded anew each time: lookups don't need it.
@@ -220,7 +268,7 @@ func (i *Instance) Registered() *registry.Instance {
 	if key.Owner == registry.NodeAPI {
 		key.Name = i.Service() + "~" + i.Host().String()
 	}
-	r, err := registry.DecodeInstance(key, i.value)
+	r, err := registry.DecodeInstance(key, i.value())
 	if err != nil {
 		// It was decoded before, so this is for those that were made by hand.
 		return &registry.Instance{ID: i.id, Node: key.Owner, App: i.App(), Service: i.Service(), Namespace: i.Namespace()}
@@ -300,7 +348,7 @@ func (i *Instance) since() int64 {
 
 // OfResource reports whether the instance is one of a resource, such as a
 // database, and of its service only for want of another name.
-func (i *Instance) OfResource() bool { return i.resource != nil }
+func (i *Instance) OfResource() bool { return i.resource() != nil }
 
 // Weight returns the weight as it is registered. One of 0 is told only where
 // nothing else serves; see also [Endpoint.Weight].
@@ -371,12 +419,12 @@ func (i *Instance) facts(node *reach.Node) reach.Instance {
 	f.Node = i.withAssumed(f.Node)
 	for n, p := range i.ports {
 		f.Ports[n] = reach.Port{Number: p.Container, Protocol: p.Protocol()}
-		for m := range i.bindings[n] {
-			b := &i.bindings[n][m]
-			b.addr.each(func(ip netip.Addr) {
-				f.Ports[n].Add(netip.AddrPortFrom(ip, b.port), b.mesh)
-			})
-		}
+	}
+	for n := range i.bindings {
+		b := &i.bindings[n]
+		b.addr.each(func(ip netip.Addr) {
+			f.Ports[b.of].Add(netip.AddrPortFrom(ip, b.port), b.mesh)
+		})
 	}
 	for n := range i.networks {
 		of := i.networks[n].of.Value()

@@ -16,7 +16,12 @@ func (all instances) set(k registry.Key, i *Instance) {
 	if all[k.Owner] == nil {
 		all[k.Owner] = map[string]*Instance{}
 	}
-	all[k.Owner][k.Name] = i
+	name := k.Name
+	if name == i.id {
+		// It is there already; the key's is a piece of a longer string.
+		name = i.id
+	}
+	all[k.Owner][name] = i
 }
 
 func (all instances) delete(k registry.Key) {

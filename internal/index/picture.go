@@ -271,7 +271,7 @@ func (b *builder) draw(prefix string) *picture {
 	}
 	for k, i := range b.instances.each() {
 		p.entries = append(p.entries, pictureEntry{
-			key: b.layout.Instance(k.Owner, k.Name), value: i.value, revision: i.revision, preservedUntil: i.preservedUntil,
+			key: b.layout.Instance(k.Owner, k.Name), value: i.value(), revision: i.revision, preservedUntil: i.preservedUntil,
 		})
 	}
 	return p

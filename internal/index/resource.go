@@ -104,7 +104,7 @@ func (s *supplies) of(k resourceKey) *supplied {
 
 // supply takes note of an instance that came or went.
 func (b *builder) supply(i *Instance, in bool) {
-	if r := i.resource; r != nil {
+	if r := i.resource(); r != nil {
 		s := b.of(resourceKey{i.App(), r.Name})
 		s.says = withOrWithout(s.says, i, in)
 	}
@@ -124,8 +124,8 @@ func withOrWithout(all []*Instance, i *Instance, in bool) []*Instance {
 
 // settleSupply has the resources made again that an instance is of.
 func (b *builder) settleSupply(i *Instance) {
-	if i.resource != nil {
-		b.of(resourceKey{i.App(), i.resource.Name})
+	if i.resource() != nil {
+		b.of(resourceKey{i.App(), i.resource().Name})
 	}
 	for k := range b.hosted[i.ID()] {
 		b.of(k)
@@ -195,7 +195,7 @@ func (b *builder) resource(k resourceKey, s *supplied) *Resource {
 	case s.declared == nil && len(s.says) == 0:
 		return nil
 	case s.declared == nil:
-		r.Resource = &registry.Resource{App: k.app, Name: k.name, Type: s.says[0].resource.Type}
+		r.Resource = &registry.Resource{App: k.app, Name: k.name, Type: s.says[0].resource().Type}
 	default:
 		if ip, err := netip.ParseAddr(s.declared.Host); err == nil {
 			r.Addr = ip.Unmap()

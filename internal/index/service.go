@@ -28,11 +28,11 @@ type Service struct {
 type views struct {
 	// alias is the name by which the instances are asked for, if that is one.
 	alias string
-	known atomic.Pointer[[]view]
+	known atomic.Pointer[view]
 }
 
 func newService(o owner, service, app string) *Service {
-	return &Service{owner: o, name: interned(service + "." + app), app: interned(app), service: interned(service)}
+	return &Service{owner: o, name: service + "." + app, app: interned(app), service: interned(service)}
 }
 
 // copy returns a copy to be changed, which remembers nothing.

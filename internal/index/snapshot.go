@@ -335,7 +335,7 @@ func (s *Snapshot) Reverse(ip netip.Addr) []*Instance {
 	}
 	var all []*Instance
 	for _, i := range p.value.instances {
-		if i.Serving() && !slices.Contains(i.asksFrom, ip) {
+		if i.Serving() && !slices.Contains(i.AsksFrom(), ip) {
 			all = append(all, i)
 		}
 	}

@@ -88,10 +88,20 @@ func TestBrowserIsNoWayIn(t *testing.T) {
 	}
 }
 
-// The transcript of docs/http.md, typed into one shell beside a rack that serves
-// HTTP from the very index that DNS answers from.
+// The transcripts of the pages about HTTP, each typed into one shell beside a rack
+// that serves it from the very index that DNS answers from.
 func TestHTTPTranscript(t *testing.T) {
 	t.Parallel()
+	for _, page := range []string{"http.md", "lyft-discovery.md"} {
+		t.Run(page, func(t *testing.T) {
+			t.Parallel()
+			runHTTPTranscript(t, page)
+		})
+	}
+}
+
+func runHTTPTranscript(t *testing.T, page string) {
+	t.Helper()
 	for _, tool := range []string{"bash", "curl", "jq"} {
 		needTool(t, tool)
 	}
@@ -99,21 +109,21 @@ func TestHTTPTranscript(t *testing.T) {
 	r := newRack(t, nil, "--rack", "local", "--docker", "off", "--http", at)
 	r.zone = "local.convox."
 	r.start()
-	text, err := os.ReadFile(filepath.Join(repository(), "docs", "http.md"))
+	text, err := os.ReadFile(filepath.Join(repository(), "docs", page))
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, rest, _ := strings.Cut(string(text), "```console\n")
 	transcript, _, ok := strings.Cut(rest, "```")
 	if !ok {
-		t.Fatal("docs/http.md has no transcript")
+		t.Fatalf("docs/%s has no transcript", page)
 	}
 	sh := newShell(t)
 	sh.run("export PATH=" + commandDir(t) + ":$PATH RACKDNS_ETCD=" + r.etcd + " RACKDNS_HTTP=" + at + " RACKDNS_DATA=" + r.data)
 	for _, s := range steps(transcript) {
 		eventually(t, s.command, func() error {
 			got := sh.run(strings.ReplaceAll(s.command, "127.0.0.1:8080", at))
-			if diff := cmp.Diff(s.prints, got); diff != "" {
+			if diff := cmp.Diff(strings.Join(s.prints, "\n"), strings.Join(got, "\n")); diff != "" {
 				return fmt.Errorf("(-docs +here):\n%s", diff)
 			}
 			return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 
@@ -39,6 +40,10 @@ prints the URL with the token that is made at the first start.`,
   curl 'http://127.0.0.1:8080/api/v1/services/shop?index=7&wait=1m'`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if port := os.Getenv("PORT"); port != "" && !cmd.Flags().Changed("http") {
+				// As Lyft's discovery is told where to listen.
+				a.http.address = "127.0.0.1:" + port
+			}
 			if err := a.http.check(cmd.Context(), cmd.Flags(), ""); err != nil {
 				return err
 			}

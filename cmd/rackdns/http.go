@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/rackdns/rackdns/internal/httpapi"
+	"github.com/rackdns/rackdns/internal/httpapi/discovery"
 	"github.com/rackdns/rackdns/internal/httpapi/routes"
 	"github.com/rackdns/rackdns/internal/httpguard"
 )
@@ -38,6 +39,9 @@ type httpFlag struct {
 	// certFile and keyFile are for TLS.
 	certFile, keyFile string
 	tokens            tokenFlags
+	discovery         discoveryFlags
+	// told is what discovery's flags say, checked.
+	told discovery.Options
 }
 
 // addMetrics adds the flag of a command that serves HTTP only on demand.
@@ -54,6 +58,7 @@ func (f *httpFlag) addHTTP(flags *pflag.FlagSet) {
 	f.addHosts(flags)
 	f.tokens.add(flags)
 	f.addTLS(flags)
+	f.discovery.add(flags)
 }
 
 // addTLS adds the flags of a certificate.
@@ -81,6 +86,11 @@ func (f *httpFlag) check(ctx context.Context, flags *pflag.FlagSet, hostAddress 
 		return usagef("--%s: %w", f.hostsFlag(), err)
 	}
 	f.yields = !flags.Changed(f.name)
+	if f.name == "http" {
+		if f.told, err = f.discovery.options(flags); err != nil {
+			return err
+		}
+	}
 	if (f.certFile == "") != (f.keyFile == "") {
 		return usagef("--http-cert and --http-key come together")
 	}
@@ -103,7 +113,8 @@ func (f *httpFlag) serve(racks []*httpapi.Rack, waits func() string, log *slog.L
 	}
 	cfg := httpapi.Config{Hosts: f.hosts, Racks: racks, Logger: log, Families: routes.Monitoring(routes.Options{Waits: waits})}
 	if len(racks) > 0 {
-		cfg.Families = routes.All(routes.Options{Waits: waits})
+		cfg.Families = routes.All(routes.Options{Waits: waits, Discovery: f.told})
+		f.discovery.tellIgnored(log)
 	}
 	if cfg.Tokens, err = f.tokens.open(log); err != nil {
 		return nil, err

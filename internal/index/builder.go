@@ -25,6 +25,7 @@ type builder struct {
 	addresses pairs[netip.Addr, *place]
 	// askers are the instances that are told to nobody, by ID and node.
 	askers pairs[string, *Instance]
+	hosts  hosts
 	nodes  map[string]*registry.Node
 	// drained are the nodes that are, by name. Like nodes it is replaced when it
 	// changes, since snapshots share it.
@@ -113,6 +114,7 @@ func (b *builder) snapshot() *Snapshot {
 		rack:      b.rack,
 		addresses: b.addresses,
 		askers:    b.askers,
+		hosts:     b.hosts,
 		nodes:     b.nodes,
 		drained:   b.drained,
 		seen:      b.seen,
@@ -188,6 +190,7 @@ func (b *builder) add(i *Instance) {
 	}
 	v.instances = slices.Insert(v.instances, at, i)
 	b.addAliases(i)
+	b.changeHosts(i, true)
 	b.claimInstance(i, 1)
 	b.supply(i, true)
 }
@@ -210,6 +213,7 @@ func (b *builder) remove(i *Instance) {
 		v.instances = slices.Delete(v.instances, at, at+1)
 	}
 	b.removeAliases(i)
+	b.changeHosts(i, false)
 	b.claimInstance(i, -1)
 	b.supply(i, false)
 	b.prune(v)

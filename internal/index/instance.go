@@ -70,6 +70,8 @@ type rareTraits struct {
 	resource *registry.InstanceResource
 	// aliases are further names, by which most instances aren't found.
 	aliases []registry.Alias
+	// repo is the repository of its source.
+	repo string
 	// guest says that the network namespace is another container's, which is
 	// who asks from there.
 	guest bool
@@ -185,10 +187,10 @@ func newInstance(r *registry.Instance, value []byte, revision int64) *Instance {
 }
 
 func newRareTraits(r *registry.Instance) *rareTraits {
-	if len(r.AsksFrom) == 0 && r.Resource == nil && len(r.Aliases) == 0 && r.NetworkOf == "" {
+	if len(r.AsksFrom) == 0 && r.Resource == nil && len(r.Aliases) == 0 && r.NetworkOf == "" && r.Repo == "" {
 		return nil
 	}
-	rare := &rareTraits{asksFrom: r.AsksFrom, resource: r.Resource, guest: r.NetworkOf != ""}
+	rare := &rareTraits{asksFrom: r.AsksFrom, resource: r.Resource, guest: r.NetworkOf != "", repo: r.Repo}
 	for _, a := range r.Aliases {
 		rare.aliases = append(rare.aliases, registry.Alias{Name: interned(a.Name), Port: a.Port})
 	}

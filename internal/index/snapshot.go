@@ -22,6 +22,7 @@ type Snapshot struct {
 	rack      pairs[string, *Resource]
 	addresses pairs[netip.Addr, *place]
 	askers    pairs[string, *Instance]
+	hosts     hosts
 	nodes     map[string]*registry.Node
 	drained   map[string]*registry.Drained
 	// seen are the services that were seen, as <service>.<app>, seenNames the

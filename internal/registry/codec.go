@@ -101,6 +101,14 @@ func (d *InstanceDecoder) Decode(k Key, value []byte) (*Instance, error) {
 	return i, i.check(k)
 }
 
+// CheckWeight checks the weight of an instance.
+func CheckWeight(weight int) error {
+	if weight < MinWeight || weight > MaxWeight {
+		return fmt.Errorf("weight %d: not in %d to %d", weight, MinWeight, MaxWeight)
+	}
+	return nil
+}
+
 // DecodeNode decodes and checks the value of a node key.
 func DecodeNode(k Key, value []byte) (*Node, error) {
 	n := new(Node)
@@ -195,8 +203,8 @@ func (i *Instance) Check() error {
 	if err := i.checkIdentity(); err != nil {
 		return err
 	}
-	if i.Weight < MinWeight || i.Weight > MaxWeight {
-		return fmt.Errorf("weight %d: not in %d to %d", i.Weight, MinWeight, MaxWeight)
+	if err := CheckWeight(i.Weight); err != nil {
+		return err
 	}
 	if i.Answers < 0 || i.Answers > MaxAnswers {
 		return fmt.Errorf("answers %d: not in 0 to %d", i.Answers, MaxAnswers)

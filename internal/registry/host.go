@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -78,10 +80,17 @@ func (i *Instance) checkHostKey(name string) error {
 
 // Register registers one of [HostInstance]'s for as long as ttl, in whole
 // seconds, or renews it. What was registered before is overwritten, but for a
-// weight that isn't given (KeepWeight) and the time at which it started.
+// weight that isn't given (KeepWeight) and the time at which it started. If it is
+// as it was, its lease alone is renewed.
 func (c *Client) Register(ctx context.Context, i Instance, ttl time.Duration) error {
+	_, err := c.registerHost(ctx, i, ttl)
+	return err
+}
+
+// registerHost is Register, and returns the lease.
+func (c *Client) registerHost(ctx context.Context, i Instance, ttl time.Duration) (lease clientv3.LeaseID, err error) {
 	if ttl < time.Second || ttl%time.Second != 0 {
-		return fmt.Errorf("TTL %s: want whole seconds, one or more", ttl)
+		return 0, fmt.Errorf("TTL %s: want whole seconds, one or more", ttl)
 	}
 	if i.Observed.IsZero() {
 		i.Observed = time.Now().UTC()
@@ -94,31 +103,31 @@ func (c *Client) Register(ctx context.Context, i Instance, ttl time.Duration) er
 		checked.Weight = DefaultWeight
 	}
 	if err := checked.checkPortNames(); err != nil {
-		return err
+		return 0, err
 	}
 	if err := checked.check(i.hostKey()); err != nil {
-		return err
+		return 0, err
 	}
 	for {
-		err := c.register(ctx, i, ttl)
+		lease, err := c.register(ctx, i, ttl)
 		if !errors.Is(err, errChanged) && !errors.Is(err, rpctypes.ErrLeaseNotFound) {
-			return err
+			return lease, err
 		}
 	}
 }
 
 // register returns errChanged if it has to be done again.
-func (c *Client) register(ctx context.Context, i Instance, ttl time.Duration) error {
+func (c *Client) register(ctx context.Context, i Instance, ttl time.Duration) (lease clientv3.LeaseID, err error) {
 	k := i.hostKey()
 	key := c.layout.Instance(k.Owner, k.Name)
 	kv, err := c.readHost(ctx, key)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	swap := hostSwap{what: "register " + i.Service, read: []*mvccpb.KeyValue{kv}}
 	older, was, err := c.readOlderHost(ctx, i.Service, i.Host)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if was == nil || was.hostKey() != k {
 		older, was = nil, nil // there is none, or it is another's
@@ -139,12 +148,15 @@ func (c *Client) register(ctx context.Context, i Instance, ttl time.Duration) er
 	}
 	value, err := Overlay(kv.Value, i)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	old := clientv3.LeaseID(kv.Lease)
-	lease, err := c.hostLease(ctx, key, old, ttl)
+	lease, err = c.hostLease(ctx, key, old, ttl)
 	if err != nil {
-		return err
+		return 0, err
+	}
+	if lease == old && older == nil && sameButObserved(kv.Value, value) {
+		return lease, nil
 	}
 	swap.ops = append(swap.ops, clientv3.OpPut(key, string(value), clientv3.WithLease(lease)))
 	err = c.swapHost(ctx, swap)
@@ -159,7 +171,52 @@ func (c *Client) register(ctx context.Context, i Instance, ttl time.Duration) er
 	if err == nil && older != nil {
 		c.dropLease(ctx, clientv3.LeaseID(older.Lease))
 	}
-	return err
+	return lease, err
+}
+
+// sameButObserved reports whether two values say the same of an instance, whenever
+// that was seen.
+func sameButObserved(a, b []byte) bool {
+	var was, is map[string]any
+	if json.Unmarshal(a, &was) != nil || json.Unmarshal(b, &is) != nil {
+		return false
+	}
+	delete(was, "observed")
+	delete(is, "observed")
+	return reflect.DeepEqual(was, is)
+}
+
+// SetHostWeight gives a registered host another weight. The error wraps
+// [ErrNotRegistered] if there is no such host.
+func (c *Client) SetHostWeight(ctx context.Context, app, service string, at netip.AddrPort, weight int) error {
+	if err := CheckWeight(weight); err != nil {
+		return err
+	}
+	for {
+		kv, err := c.findHost(ctx, app, service, at)
+		if err != nil {
+			return err
+		}
+		k, err := c.layout.Parse(string(kv.Key))
+		if err != nil {
+			return err
+		}
+		i, err := DecodeInstance(k, kv.Value)
+		if err != nil {
+			return err
+		}
+		i.Weight = weight
+		value, err := Overlay(kv.Value, *i)
+		if err != nil {
+			return err
+		}
+		err = c.swapHost(ctx, hostSwap{"set the weight of " + service, []*mvccpb.KeyValue{kv}, []clientv3.Op{
+			clientv3.OpPut(string(kv.Key), string(value), clientv3.WithIgnoreLease()),
+		}})
+		if !errors.Is(err, errChanged) {
+			return err
+		}
+	}
 }
 
 // Deregister removes a host that was registered as an instance of an app's

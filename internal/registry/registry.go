@@ -100,6 +100,9 @@ type Instance struct {
 	// NetworkOf is the ID of the container whose network namespace it shares. Of
 	// those at one address, that one is who asks.
 	NetworkOf string `json:"networkOf,omitempty"`
+	// Repo is the repository of the service's source, by which clients of Lyft's
+	// discovery ask for it.
+	Repo string `json:"repo,omitempty"`
 	// Resource says that the instance is one of a resource's, besides being
 	// one of its service's.
 	Resource *InstanceResource `json:"resource,omitempty"`

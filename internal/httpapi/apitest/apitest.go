@@ -3,19 +3,24 @@
 package apitest
 
 import (
+	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rackdns/rackdns/internal/httpapi"
 	"github.com/rackdns/rackdns/internal/httpguard"
 	"github.com/rackdns/rackdns/internal/index"
 	"github.com/rackdns/rackdns/internal/registry"
+	"github.com/rackdns/rackdns/internal/registry/etcdtest"
 )
 
 // Tokens of a server: one with all rights, and one with each.
@@ -72,6 +77,42 @@ func Unread(t testing.TB, name string) *Rack {
 	return r
 }
 
+// Live returns a rack over a registry of its own, that can be written.
+func Live(t testing.TB, name string) (*Rack, *etcdtest.Cluster) {
+	t.Helper()
+	etcd := etcdtest.Start(t, 1, nil)
+	cfg := registry.Config{Endpoints: etcd.Endpoints(), Rack: name}
+	client, err := registry.Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	x, err := index.Open(index.Config{Registry: cfg, Options: index.Options{Node: "node-1"}, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.Start()
+	t.Cleanup(func() { _ = x.Close() })
+	r := &Rack{Rack: &httpapi.Rack{Name: name, Zone: name + ".convox", Node: "node-1"}, t: t, x: x, layout: client.Layout()}
+	r.Follow(x, client)
+	select {
+	case <-x.Synced():
+	case <-time.After(2 * time.Minute):
+		t.Fatal("the index has no picture after two minutes")
+	}
+	return r, etcd
+}
+
+// Post sends a form as a process of this host does, with a token.
+func Post(t testing.TB, h http.Handler, method, target, token string, form url.Values) *httptest.ResponseRecorder {
+	t.Helper()
+	r := Request(t, method, target, Local, token)
+	body := form.Encode()
+	r.Body, r.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	return Do(t, h, r)
+}
+
 // Put has the rack take in values, at one revision.
 func (r *Rack) Put(values ...any) { r.update(values, false) }
 
@@ -94,7 +135,11 @@ func (r *Rack) entries(values []any, gone bool) []registry.Entry {
 		e := registry.Entry{ModRevision: r.revision}
 		switch v := v.(type) {
 		case *registry.Instance:
-			e.Key = r.layout.Instance(v.Node, v.ID)
+			name := v.ID
+			if v.Node == registry.NodeAPI && len(v.Ports) > 0 {
+				name = fmt.Sprintf("%s/%s/%s~%d", v.App, v.Service, v.Host, v.Ports[0].Container)
+			}
+			e.Key = r.layout.Instance(v.Node, name)
 		case *registry.Service:
 			e.Key = r.layout.Service(v.App, v.Service)
 		case *registry.Resource:

@@ -5,6 +5,7 @@ package routes
 import (
 	"github.com/rackdns/rackdns/internal/httpapi"
 	"github.com/rackdns/rackdns/internal/httpapi/api"
+	"github.com/rackdns/rackdns/internal/httpapi/discovery"
 	"github.com/rackdns/rackdns/internal/httpapi/operation"
 	"github.com/rackdns/rackdns/internal/httpapi/prometheus"
 )
@@ -14,6 +15,8 @@ type Options struct {
 	// Waits says what the process waits for before it does what it is for, empty
 	// if that is nothing.
 	Waits func() string
+	// Discovery are the settings of Lyft's discovery.
+	Discovery discovery.Options
 }
 
 // All returns all families of a server of racks.
@@ -22,6 +25,7 @@ func All(o Options) []httpapi.Family {
 		operation.Family(o.Waits),
 		api.Family(),
 		prometheus.Family(),
+		discovery.Family(o.Discovery),
 	}
 }
 

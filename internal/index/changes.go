@@ -249,3 +249,19 @@ func (x *Index) Await(ctx context.Context, since int64, names ...string) (*Snaps
 		}
 	}
 }
+
+// ChangedAt returns the index at which any of the names, which are those of
+// [Index.Await], changed last, as far as that is known: else one at which none of
+// them was otherwise than now. It never goes back.
+func (s *Snapshot) ChangedAt(names ...string) int64 {
+	log := s.history.log
+	if len(names) == 0 {
+		return s.history.index
+	}
+	for n := len(log) - 1; n >= 0; n-- {
+		if c := &log[n]; slices.Contains(names, c.name) || slices.Contains(names, c.above()) {
+			return c.index
+		}
+	}
+	return max(s.history.since, 1)
+}

@@ -7,8 +7,10 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 )
 
@@ -42,20 +44,13 @@ func Repository() string {
 }
 
 // Build builds a program, unless it is there and of this source, and gives it to
-// the caller at path, which stays as it is when another run builds another one.
-func Build(k Kind, path string) error {
-	dir := filepath.Join(Repository(), "build", "test")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	lock, err := os.OpenFile(filepath.Join(dir, k.name+".lock"), os.O_CREATE|os.O_RDWR, 0o644)
+// the caller at to, which stays as it is when another run builds another one.
+func Build(k Kind, to string) error {
+	dir, unlock, err := locked(k.name)
 	if err != nil {
 		return err
 	}
-	defer lock.Close()
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
-		return fmt.Errorf("lock %s: %w", lock.Name(), err)
-	}
+	defer unlock()
 	built := filepath.Join(dir, k.name)
 	cmd := exec.Command("go", append(append([]string{"build"}, k.flags...), "-o", built, k.pkg)...)
 	cmd.Dir = Repository()
@@ -64,10 +59,49 @@ func Build(k Kind, path string) error {
 		return fmt.Errorf("build %s: %w\n%s", k.pkg, err, out)
 	}
 	// A later build replaces the file, and doesn't write into it.
-	if os.Link(built, path) == nil {
+	if os.Link(built, to) == nil {
 		return nil
 	}
-	return duplicate(built, path)
+	return duplicate(built, to)
+}
+
+// locked returns where programs are built, when nobody else builds one of that name.
+func locked(name string) (dir string, unlock func(), err error) {
+	dir = filepath.Join(Repository(), "build", "test")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", nil, err
+	}
+	lock, err := os.OpenFile(filepath.Join(dir, name+".lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return "", nil, err
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		lock.Close()
+		return "", nil, fmt.Errorf("lock %s: %w", lock.Name(), err)
+	}
+	return dir, func() { lock.Close() }, nil
+}
+
+// Install returns the path of a program of the module proxy, such as
+// example.com/tool@v1.0.0, which is built if it isn't there.
+func Install(module string) (string, error) {
+	name, version, _ := strings.Cut(path.Base(module), "@")
+	dir, unlock, err := locked(name)
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	built := filepath.Join(dir, name+"-"+version)
+	if _, err := os.Stat(built); err == nil {
+		return built, nil
+	}
+	cmd := exec.Command("go", "install", "-trimpath", module)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GOBIN="+dir, "CGO_ENABLED=0", "GOFLAGS=")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("install %s: %w\n%s", module, err, out)
+	}
+	return built, os.Rename(filepath.Join(dir, name), built)
 }
 
 // duplicate copies a program to another file system.

@@ -5,6 +5,7 @@ package routes
 import (
 	"github.com/rackdns/rackdns/internal/httpapi"
 	"github.com/rackdns/rackdns/internal/httpapi/api"
+	"github.com/rackdns/rackdns/internal/httpapi/consul"
 	"github.com/rackdns/rackdns/internal/httpapi/discovery"
 	"github.com/rackdns/rackdns/internal/httpapi/operation"
 	"github.com/rackdns/rackdns/internal/httpapi/prometheus"
@@ -26,6 +27,7 @@ func All(o Options) []httpapi.Family {
 		api.Family(),
 		prometheus.Family(),
 		discovery.Family(o.Discovery),
+		consul.Family(),
 	}
 }
 

@@ -37,7 +37,7 @@ func rack(t testing.TB, name string) *apitest.Rack {
 }
 
 var variables = map[string]string{
-	"{rack}": "acme", "{app}": "shop", "{service}": "web", "{id}": "3485248b1d18", "{node}": "node-1", "{name}": "db",
+	"{rack}": "acme", "{app}": "shop", "{service}": "web", "{id}": "3485248b1d18", "{node}": "node-1", "{name}": "db", "{state}": "any",
 }
 
 var variable = regexp.MustCompile(`\{[^}]*\}`)
@@ -121,7 +121,7 @@ func TestNothingRead(t *testing.T) {
 	for _, f := range all {
 		for _, route := range f.Routes {
 			method, target := path(route.Pattern)
-			if method != http.MethodGet || route.Right == httpapi.Public || strings.HasSuffix(target, "/racks") || strings.HasSuffix(target, "openapi.json") {
+			if method != http.MethodGet || route.Right == httpapi.Public || strings.HasSuffix(target, "/racks") || strings.HasSuffix(target, "/datacenters") || strings.HasSuffix(target, "openapi.json") {
 				continue
 			}
 			if w := apitest.Do(t, h, apitest.Request(t, method, target, apitest.Local, apitest.Token)); w.Code != http.StatusServiceUnavailable {
@@ -198,6 +198,9 @@ func FuzzRequest(f *testing.F) {
 		{"POST", "/v1/registration/web", "", "ip=10.0.0.1&port=80&revision=a&tags=%7B%7D"},
 		{"PUT", "/apps/shop/services/web", "", "count=2"},
 		{"DELETE", "/", "", ""},
+		{"GET", "/v1/health/service/web-shop?passing&filter=Service.Port%3D%3D3000&near=_agent&tag=az%3Da", "", ""},
+		{"GET", "/v1/registration/web.shop", "", ""},
+		{"POST", "/v1/loadbalancing/web/10.0.0.1", "", "load_balancing_weight=5"},
 	} {
 		f.Add(s[0], s[1], s[2], s[3])
 	}

@@ -30,7 +30,7 @@ func (d *decision) reach(i *registry.Instance) bool {
 	}
 	i.Networks = d.networks()
 	i.AsksFrom, i.NetworkOf = f.asksFrom(i.Networks), f.networkOf()
-	if len(i.Networks) > 0 || published(i.Ports) {
+	if published(i.Ports) || slices.ContainsFunc(i.Networks, func(n registry.Network) bool { return n.IPv4.IsValid() || n.IPv6.IsValid() }) {
 		return true
 	}
 	why := "it is on no network"
@@ -112,6 +112,15 @@ func (d *decision) networks() []registry.Network {
 			IPv4:  usable(a.ipv4),
 			IPv6:  usable(a.ipv6),
 		})
+	}
+	if len(networks) == 0 {
+		// It isn't reached by those that it is on, so they have no address. But that
+		// there are some tells it from one that has the node's own network.
+		others := slices.DeleteFunc(slices.Clone(owner.attachments), func(a attachment) bool { return a.isMesh() || a.id == "" })
+		sortAttachments(others, owner.mode)
+		for _, a := range others {
+			networks = append(networks, registry.Network{ID: shortID(a.id), Name: clean(a.name, maxText), Scope: a.scope})
+		}
 	}
 	d.chooseNetwork(attached, owner, why)
 	return networks

@@ -93,7 +93,7 @@ func TestNetworks(t *testing.T) {
 		{name: "labelled, but not on it", nets: []attachment{att("a", 0, "10.1.0.1")}, labels: labels{"rackdns.network": "b"},
 			refused: ReasonNoNetwork, says: "only on a"},
 		{name: "labelled, not on it, published", nets: []attachment{att("a", 0, "10.1.0.1")}, labels: labels{"rackdns.network": "b"},
-			change: func(f *facts) { f.published = map[portKey][]hostPort{{80, "tcp"}: hostPorts("0.0.0.0:8080")} }, want: []string{}},
+			change: func(f *facts) { f.published = map[portKey][]hostPort{{80, "tcp"}: hostPorts("0.0.0.0:8080")} }, want: []string{"a"}},
 		{name: "ingress is left out", nets: []attachment{overlay, att("a", 0, "10.1.0.1")}, want: []string{"a 10.1.0.1"}, noted: "routing mesh"},
 		{name: "link-local addresses are left out", nets: []attachment{att("a", 0, "169.254.0.3"), att("b", 0, "10.2.0.1", "fe80::3")}, want: []string{"b 10.2.0.1"}},
 		{name: "none", mode: modeNone, refused: ReasonNoNetwork, says: "network mode is none"},

@@ -162,7 +162,8 @@ type Binding struct {
 }
 
 // Network is a container's place on a Docker network. The first of an
-// instance's networks is the one to prefer where nothing else decides.
+// instance's networks is the one to prefer where nothing else decides. By one
+// without an address it isn't to be reached (rackdns.network names another).
 type Network struct {
 	ID   string `json:"id"`
 	Name string `json:"name"`

@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/spf13/cobra"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 
 	"github.com/rackdns/rackdns/internal/env"
 	"github.com/rackdns/rackdns/internal/index"
@@ -75,11 +76,12 @@ nothing but the URLs of resources and for --via host and connect. Without one
 the registry says everything: what is declared of the app, and the labels
 rackdns.links and connect.<port> of the service's instances.
 
-The app's environment, .env unless --env-file says otherwise, gives the values
-of the variables that the service lists, and wins over everything else: over a
-value in the convox.yml, over a link, and over a resource, which is then an
-outside one whose URL passes as it is. What is listed and set nowhere is taken
-from the environment of this command.
+The app's environment is what rackdns env set has set in the rack, and over that
+.env, or what --env-file says. It gives the values of the variables that the
+service lists, and wins over everything else: over a value in the convox.yml, over
+a link, and over a resource, which is then an outside one whose URL passes as it
+is. What is listed and set nowhere is taken from the environment of this command.
+With a convox.yml the rack is asked only where --etcd says which one.
 
 In full style the target of a link says by LINK_SCHEME, LINK_USERNAME,
 LINK_PASSWORD, LINK_PORT and LINK_PATH in its own environment what the seven
@@ -131,6 +133,7 @@ steer it shows as a question mark.`,
 	appFlag(cmd.Flags(), &app, "", "the app, in place of the argument")
 	cmd.Flags().Var(&format, "format", "how to print it")
 	cmd.ValidArgsFunction = completeArgs(appsOrServices, knownServices)
+	cmd.AddCommand(envSetCommand(), envUnsetCommand(), envGetCommand(), envListCommand())
 	return cmd
 }
 
@@ -155,7 +158,12 @@ func (f *envFlags) input(cmd *cobra.Command, app, service string) (*env.Input, e
 	if err != nil {
 		return nil, err
 	}
-	f.complete(in, given)
+	shared, err := f.shared(cmd, in.App)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(shared, given)
+	f.complete(in, shared)
 	in.Ask(os.LookupEnv)
 	if f.file != "" && in.Via != env.ViaDNS {
 		s, err := f.snapshot(cmd.Context(), index.Options{})
@@ -165,6 +173,25 @@ func (f *envFlags) input(cmd *cobra.Command, app, service string) (*env.Input, e
 		in.Ways(s)
 	}
 	return in, f.fill(cmd.Context(), in)
+}
+
+// shared is the environment that the rack has for an app. Who may not read it goes
+// on without, and is told so: a container reads names alone as a rule.
+func (f *envFlags) shared(cmd *cobra.Command, app string) (map[string]string, error) {
+	if f.file != "" && !cmd.Flags().Changed("etcd") {
+		return map[string]string{}, nil
+	}
+	client, err := f.open()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = client.Close() }()
+	all, err := client.AppEnvironment(cmd.Context(), app)
+	if errors.Is(err, rpctypes.ErrPermissionDenied) {
+		fmt.Fprintf(cmd.ErrOrStderr(), "rackdns: the environment that the rack has for app %s is left out: this user may not read it\n", app)
+		return map[string]string{}, nil
+	}
+	return all, err
 }
 
 // check checks what would be part of a name.

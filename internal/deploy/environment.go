@@ -7,7 +7,45 @@ import (
 	"slices"
 
 	"github.com/rackdns/rackdns/internal/env"
+	"github.com/rackdns/rackdns/internal/manifest"
+	"github.com/rackdns/rackdns/internal/registry"
 )
+
+// takeShared adds the environment that the rack has for the app, over which what is
+// given for this run wins. A release that is brought back has its own.
+func (u *up) takeShared(ctx context.Context) error {
+	if u.cfg.back != nil && !u.cfg.promoted {
+		u.shared = u.cfg.back.Shared
+		return nil
+	}
+	all, err := u.registry.AppEnvironment(ctx, u.app)
+	if err != nil {
+		return err
+	}
+	for name := range u.cfg.Given {
+		delete(all, name)
+	}
+	u.shared = slices.Sorted(maps.Keys(all))
+	maps.Copy(all, u.cfg.Given)
+	u.cfg.Given = all
+	return nil
+}
+
+// listedBy are the names of the variables that a service lists, for who makes its
+// environment without the manifest.
+func (u *up) listedBy(s *manifest.Service) []string {
+	var names []string
+	for _, list := range [][]manifest.Variable{u.cfg.Manifest.Environment, s.Environment} {
+		for _, v := range list {
+			names = append(names, v.Name)
+		}
+	}
+	if u.cfg.Manifest.Inherit || s.Inherit {
+		names = append(names, registry.EnvironmentAll)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
 
 // input returns what the environments of all services depend on, without the
 // URLs of resources.

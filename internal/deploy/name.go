@@ -1,7 +1,6 @@
 package deploy
 
 import (
-	"crypto/rand"
 	"fmt"
 	"path/filepath"
 	"strconv"
@@ -10,12 +9,6 @@ import (
 	"github.com/rackdns/rackdns/internal/dockerclient"
 	"github.com/rackdns/rackdns/internal/registry"
 )
-
-// releaseLength is the length of a release's name after its R.
-const releaseLength = 10
-
-// newRelease names what one run changes.
-func newRelease() string { return "R" + rand.Text()[:releaseLength] }
 
 // AppOf returns the app that a manifest in the directory dir is of, unless it is
 // said otherwise: the directory's name made a label.

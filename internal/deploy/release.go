@@ -46,9 +46,9 @@ func (u *up) asRelease() *registry.Release {
 	now := &registry.Release{
 		App: u.app, Release: u.release, Engine: u.engineID, Created: time.Now().UTC().Truncate(time.Second),
 		File: u.cfg.Manifest.File, Manifest: string(u.cfg.Manifest.Source),
-		Asked: slices.Sorted(maps.Keys(u.asked)), Components: map[string]registry.ReleaseComponent{},
+		Asked: slices.Sorted(maps.Keys(u.asked)), Shared: u.shared, Components: map[string]registry.ReleaseComponent{},
 	}
-	if u.cfg.back != nil {
+	if u.cfg.back != nil && !u.cfg.promoted {
 		now.From = u.cfg.back.Release
 	}
 	for _, c := range u.components {
@@ -82,6 +82,8 @@ type RollbackConfig struct {
 	UpConfig
 	// Release is the one to bring back, empty for the one before.
 	Release string
+	// present says that it is the present one.
+	present bool
 }
 
 // Rollback brings an app up as an earlier release of it was, with the images and
@@ -100,6 +102,25 @@ func Rollback(ctx context.Context, cfg RollbackConfig) error {
 	})
 }
 
+// Promote has an app run with the environment that the rack has for it now: the
+// services that list what has changed are replaced, as the present release has them.
+func Promote(ctx context.Context, cfg UpConfig) error {
+	s := newSite(cfg.Config)
+	return s.locked(ctx, cfg.Config, func(ctx context.Context, r *registry.Client) error {
+		up, err := s.recallRelease(ctx, r, RollbackConfig{UpConfig: cfg, present: true})
+		if err != nil {
+			return err
+		}
+		for _, name := range up.back.Shared {
+			delete(up.Given, name)
+		}
+		up.promoted = true
+		u := newUp(up)
+		u.Client = s.Client
+		return u.run(ctx, r)
+	})
+}
+
 // recallRelease returns what brings the release up again.
 func (s *site) recallRelease(ctx context.Context, r *registry.Client, cfg RollbackConfig) (UpConfig, error) {
 	up := cfg.UpConfig
@@ -114,7 +135,15 @@ func (s *site) recallRelease(ctx context.Context, r *registry.Client, cfg Rollba
 	if err != nil {
 		return up, err
 	}
-	if up.back, err = chooseRelease(s.app, releases, cfg.Release, s.have); err != nil {
+	switch {
+	case !cfg.present:
+		up.back, err = chooseRelease(s.app, releases, cfg.Release, s.have)
+	case len(releases) == 0:
+		err = fmt.Errorf("app %s: was not brought up on this host; rackdns up does that", s.app)
+	default:
+		up.back = releases[0]
+	}
+	if err != nil {
 		return up, err
 	}
 	if up.Directory, err = r.Directory(ctx, s.app, info.ID); err != nil {

@@ -74,6 +74,9 @@ type UpConfig struct {
 	Pull bool
 	// back is the release to go back to, nil if it is none.
 	back *registry.Release
+	// promoted says that back is the present one, which gets the environment that
+	// the rack has now.
+	promoted bool
 }
 
 // InputError is a mistake in the manifest or in the app's environment: nothing
@@ -106,6 +109,8 @@ type up struct {
 	// byHand are the resources of the manifest that were declared by hand.
 	byHand  map[string]bool
 	release string
+	// shared are the variables that the rack has for the app.
+	shared []string
 	// asked are the variables that whoever brings it up was asked for.
 	asked map[string]string
 	// components are in the order in which they are worked on.
@@ -137,7 +142,7 @@ func newUp(cfg UpConfig) *up {
 		progress: progress{w: cfg.Out},
 		urls:     map[string]string{},
 		declared: registry.Declared{App: cfg.App, Services: map[string]*registry.Service{}, Resources: map[string]*registry.Resource{}},
-		release:  newRelease(),
+		release:  registry.NewRelease(),
 		asked:    map[string]string{},
 	}
 	u.widen("network")
@@ -255,6 +260,9 @@ func (u *up) prepare(ctx context.Context) error {
 func (u *up) want(ctx context.Context) error {
 	declared, err := u.registry.Declared(ctx, u.app, true)
 	if err != nil {
+		return err
+	}
+	if err := u.takeShared(ctx); err != nil {
 		return err
 	}
 	u.env = u.input()

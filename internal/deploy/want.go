@@ -379,6 +379,7 @@ func portLabel(p manifest.Port) string {
 // declaration is what the registry is told of a service.
 func (u *up) declaration(s *manifest.Service) *registry.Service {
 	d := &registry.Service{App: u.app, Service: s.Name, Namespace: u.app, Ports: []registry.ServicePort{}, Links: slices.Clone(s.Links), Resources: []string{}}
+	d.Environment = u.listedBy(s)
 	if ns := s.Labels[label.Namespace]; ns != "" {
 		d.Namespace = strings.ToLower(ns)
 	}

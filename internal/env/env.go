@@ -60,10 +60,11 @@ type Resource struct {
 }
 
 // Variable is one variable. Those of a service's Environment that aren't Set
-// are asked of Input.Given.
+// are asked of Input.Given; the Optional ones may have no value.
 type Variable struct {
 	Name, Value string
 	Set         bool
+	Optional    bool
 }
 
 // Style is how many variables a link gives.

@@ -31,14 +31,19 @@ func ReadFile(path string) (map[string]string, error) {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	return ReadFrom(path, f)
+}
+
+// ReadFrom is ReadFile for what is open already, and called name in errors.
+func ReadFrom(name string, r io.Reader) (map[string]string, error) {
+	data, err := io.ReadAll(io.LimitReader(r, maxFile+1))
 	if err != nil {
 		return nil, err
 	}
 	if len(data) > maxFile {
-		return nil, fmt.Errorf("%s: larger than %d bytes", path, maxFile)
+		return nil, fmt.Errorf("%s: larger than %d bytes", name, maxFile)
 	}
-	return parseFile(path, string(data))
+	return parseFile(name, string(data))
 }
 
 func parseFile(path, text string) (map[string]string, error) {

@@ -68,6 +68,12 @@ func registered(v *index.Service) Service {
 			name, env, _ := strings.Cut(ref, ":")
 			s.Resources = append(s.Resources, ResourceRef{Name: name, Env: env})
 		}
+		for _, name := range d.Environment {
+			// Whether the manifest has a value for it isn't known here.
+			if s.Inherit = s.Inherit || name == registry.EnvironmentAll; name != registry.EnvironmentAll {
+				s.Environment = append(s.Environment, Variable{Name: name, Optional: true})
+			}
+		}
 		if len(d.Ports) > 0 {
 			s.Port, s.Scheme = d.Ports[0].Container, d.Ports[0].Scheme
 		}

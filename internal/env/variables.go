@@ -177,7 +177,7 @@ func (w *work) listed() error {
 		value, ok := w.user[v.Name]
 		if ok {
 			w.made[v.Name] = value
-		} else if _, made := w.made[v.Name]; !made && !slices.Contains(missing, v.Name) {
+		} else if _, made := w.made[v.Name]; !made && !v.Optional && !slices.Contains(missing, v.Name) {
 			missing = append(missing, v.Name)
 		}
 	}
@@ -196,7 +196,7 @@ func (in *Input) Ask(lookup func(name string) (string, bool)) {
 	}
 	user := in.userOf(s)
 	for _, v := range s.Environment {
-		if _, known := user[v.Name]; known {
+		if _, known := user[v.Name]; known || v.Optional {
 			continue
 		}
 		if value, ok := lookup(v.Name); ok {

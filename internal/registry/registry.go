@@ -235,7 +235,13 @@ type Service struct {
 	// Resources are those of the app that it uses, each a name, or name:ENV
 	// where it wants that one variable.
 	Resources []string `json:"resources"`
+	// Environment are the names of the variables that it lists, EnvironmentAll
+	// among them if it has all of the app's environment.
+	Environment []string `json:"environment,omitempty"`
 }
+
+// EnvironmentAll stands for all of the app's environment.
+const EnvironmentAll = "*"
 
 // ServicePort is a port that a declared service offers.
 type ServicePort struct {

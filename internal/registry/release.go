@@ -24,12 +24,16 @@ type Release struct {
 	Created time.Time `json:"created"`
 	// From is the release that this one has brought back, empty if none.
 	From string `json:"from,omitempty"`
+	// Description says what made it, empty if that is nothing but its time.
+	Description string `json:"description,omitempty"`
 	// File is what the manifest was called, Manifest its text.
 	File     string `json:"file"`
 	Manifest string `json:"manifest"`
 	// Asked are the variables of the environment that came from whoever brought
 	// it up, not from the app's file.
 	Asked []string `json:"asked,omitempty"`
+	// Shared are those that came from the rack: see [Client.AppEnvironment].
+	Shared []string `json:"shared,omitempty"`
 	// Components are what it is made of, by the service that their containers are
 	// instances of.
 	Components map[string]ReleaseComponent `json:"components"`
@@ -55,25 +59,30 @@ func (l Layout) Environment(app, release string) string { return l.Secret(app, "
 // Releases returns the releases of an app on an engine, the newest first. What
 // can't be read is left out.
 func (c *Client) Releases(ctx context.Context, app, engine string) ([]*Release, error) {
+	all, _, err := c.releases(ctx, app, engine)
+	return all, err
+}
+
+// releases is Releases, and returns at which revision that was so.
+func (c *Client) releases(ctx context.Context, app, engine string) (all []*Release, revision int64, err error) {
 	if err := CheckApp("app", app); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	var r *clientv3.GetResponse
-	err := c.do(ctx, "read the releases of app "+app, func(ctx context.Context, kv clientv3.KV) (err error) {
+	err = c.do(ctx, "read the releases of app "+app, func(ctx context.Context, kv clientv3.KV) (err error) {
 		r, err = kv.Get(ctx, c.layout.Release(app, ""), clientv3.WithPrefix(), clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortDescend))
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	var all []*Release
 	for _, kv := range r.Kvs {
 		var one Release
 		if json.Unmarshal(kv.Value, &one) == nil && one.Engine == engine && c.layout.Release(app, one.Release) == string(kv.Key) {
 			all = append(all, &one)
 		}
 	}
-	return all, nil
+	return all, r.Header.Revision, nil
 }
 
 // Environment returns the app's environment of a release.
@@ -103,16 +112,28 @@ func (c *Client) AddRelease(ctx context.Context, r *Release, env map[string]stri
 	if err != nil {
 		return err
 	}
-	value, err := json.Marshal(r)
+	ops, err := c.addRelease(r, env, all)
 	if err != nil {
 		return err
+	}
+	return c.do(ctx, "write release "+r.Release, func(ctx context.Context, kv clientv3.KV) error {
+		_, err := kv.Txn(ctx).Then(ops...).Commit()
+		return err
+	})
+}
+
+// addRelease is what adds a release to those that there are.
+func (c *Client) addRelease(r *Release, env map[string]string, all []*Release) ([]clientv3.Op, error) {
+	value, err := json.Marshal(r)
+	if err != nil {
+		return nil, err
 	}
 	environment, err := json.Marshal(env)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(value) > MaxValue || len(environment) > MaxValue {
-		return fmt.Errorf("release %s: %w", r.Release, ErrTooLarge)
+		return nil, fmt.Errorf("release %s: %w", r.Release, ErrTooLarge)
 	}
 	ops := []clientv3.Op{
 		clientv3.OpPut(c.layout.Release(r.App, r.Release), string(value)),
@@ -121,10 +142,7 @@ func (c *Client) AddRelease(ctx context.Context, r *Release, env map[string]stri
 	for _, old := range all[min(len(all), KeptReleases-1):] {
 		ops = append(ops, c.forget(old)...)
 	}
-	return c.do(ctx, "write release "+r.Release, func(ctx context.Context, kv clientv3.KV) error {
-		_, err := kv.Txn(ctx).Then(ops...).Commit()
-		return err
-	})
+	return ops, nil
 }
 
 func (c *Client) forget(r *Release) []clientv3.Op {

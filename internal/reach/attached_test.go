@@ -27,3 +27,28 @@ func TestAttachedWithoutAddress(t *testing.T) {
 		}
 	}
 }
+
+// Docker has packets leave by an internal bridge rather than by docker_gwbridge, so
+// an overlay beside it is no way out.
+func TestLedInside(t *testing.T) {
+	t.Parallel()
+	node := &Node{Name: "n", Networks: []Network{
+		{ID: "i", Name: "i", Driver: "bridge", Local: true, Internal: true}, {ID: "o", Name: "o", Driver: "overlay"},
+		{ID: "g", Name: "docker_gwbridge", Driver: "bridge", Local: true}, {ID: "b", Name: "b", Driver: "bridge", Local: true},
+	}}
+	for name, tt := range map[string]struct {
+		on   []string
+		want bool
+	}{
+		"internal":                          {[]string{"i"}, true},
+		"internal and overlay":              {[]string{"i", "o"}, true},
+		"and on docker_gwbridge":            {[]string{"i", "o", "g"}, true},
+		"overlay":                           {[]string{"o", "g"}, false},
+		"internal, overlay and a bridge":    {[]string{"i", "o", "g", "b"}, false},
+		"a network that nobody has told of": {[]string{"i", "x"}, false},
+	} {
+		if got := (&Client{Kind: Container, Node: node, Networks: tt.on}).confined(); got != tt.want {
+			t.Errorf("%s: %v, want %v", name, got, tt.want)
+		}
+	}
+}

@@ -54,10 +54,14 @@ func (c *Client) on(n *Node) bool {
 // contained reports whether the client is a container with networks of its own.
 func (c *Client) contained() bool { return c.Kind == Container || c.Kind == OnNetwork }
 
+// gatewayBridge is the bridge by which containers leave overlays.
+const gatewayBridge = "docker_gwbridge"
+
 // confined reports whether the client is on networks from where nothing but these
 // is reached: internal ones, and overlays beside them. An overlay's container leaves
-// it by docker_gwbridge, and has no place there if it has another network's gateway,
-// as that of an internal bridge, or is on an internal overlay.
+// it by docker_gwbridge, but not if it has another network's gateway, as that of an
+// internal bridge: Docker prefers that, also where there is a place on docker_gwbridge.
+// On an internal overlay there is none.
 func (c *Client) confined() bool {
 	if !c.contained() || c.Node == nil {
 		return false
@@ -66,7 +70,7 @@ func (c *Client) confined() bool {
 	for _, id := range c.Networks {
 		n := c.Node.Network(id)
 		switch {
-		case n == nil, !n.Internal && n.Driver != "overlay":
+		case n == nil, !n.Internal && n.Driver != "overlay" && n.Name != gatewayBridge:
 			return false
 		case n.Internal:
 			internal = true

@@ -114,7 +114,7 @@ func (r rules) inside(client *Client, e Endpoint) verdict {
 // outside is for an address of another machine's.
 func (r rules) outside(client *Client, e Endpoint) verdict {
 	at := e.At.Addr()
-	if client.Container != nil && r.internal(client) {
+	if client.Container != nil && (r.internal(client) || r.ledInside(client)) {
 		return no
 	}
 	if e.Via == ViaPublished && at.Is6() && e.Instance.Node == r.beta {
@@ -204,6 +204,13 @@ func (r rules) onMACVLAN(c *Client) bool {
 // internal is true for who is on nothing else.
 func (r rules) internal(c *Client) bool {
 	return !isHost(c) && !slices.ContainsFunc(networksOf(c), func(n string) bool { return !r.spec(c.Node, n).Internal })
+}
+
+// ledInside is true for who is on an overlay and an internal bridge: Docker has its
+// packets leave by the latter, which leads nowhere.
+func (r rules) ledInside(c *Client) bool {
+	bridge := slices.ContainsFunc(networksOf(c), func(n string) bool { return r.spec(c.Node, n).Internal && r.driver(c.Node, n) != "overlay" })
+	return !isHost(c) && bridge && !slices.ContainsFunc(networksOf(c), func(n string) bool { return !r.spec(c.Node, n).Internal && r.driver(c.Node, n) != "overlay" })
 }
 
 // describe is what a client is on, for a failure's reader.

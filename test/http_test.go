@@ -92,7 +92,7 @@ func TestBrowserIsNoWayIn(t *testing.T) {
 // that serves it from the very index that DNS answers from.
 func TestHTTPTranscript(t *testing.T) {
 	t.Parallel()
-	for _, page := range []string{"http.md", "lyft-discovery.md", "consul.md"} {
+	for _, page := range []string{"http.md", "lyft-discovery.md", "consul.md", "convox.md"} {
 		t.Run(page, func(t *testing.T) {
 			t.Parallel()
 			runHTTPTranscript(t, page)

@@ -1,10 +1,16 @@
 package test
 
 import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/rackdns/rackdns/internal/registry/etcdtest"
 )
 
 // What is set for an app in the rack reaches the services that list it, at the next
@@ -75,4 +81,52 @@ func TestEnvironmentOfTheRack(t *testing.T) {
 	if got := a.run("env", "get", "COLOUR"); got != "black\n" {
 		t.Errorf("after down: %q", got)
 	}
+}
+
+// Convox's client sets an environment and promotes it: what runs on the server's
+// host runs with it, without a command there.
+func TestPromotionByHTTP(t *testing.T) {
+	t.Parallel()
+	at := etcdtest.FreeAddr(t)
+	r := startRack(t, newBridge(t), "--http", at)
+	a := newApp(t, r)
+	a.buildable("web")
+	a.write("convox.yml", "services:\n  web: {build: web, port: 3000, environment: [\"COLOUR=none\"]}\n")
+	a.run("up")
+	token, err := os.ReadFile(filepath.Join(r.data, "http-token"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	say := func(path string, form url.Values, v any) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+at+path, strings.NewReader(form.Encode()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		for line := range strings.Lines(string(token)) {
+			if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
+				req.SetBasicAuth("convox", strings.Fields(line)[0])
+			}
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if err := json.NewDecoder(resp.Body).Decode(v); err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %s, %v", path, resp.Status, err)
+		}
+	}
+	var release struct{ ID string }
+	say("/apps/"+a.name+"/releases", url.Values{"env": {"COLOUR=red"}}, &release)
+	say("/apps/"+a.name+"/releases/"+release.ID+"/promote", nil, &struct{}{})
+	eventually(t, "the container has the new environment", func() error {
+		for _, c := range a.of("web") {
+			if got := c.environment("COLOUR"); got != "red" {
+				return fmt.Errorf("a container has COLOUR=%s", got)
+			}
+		}
+		return nil
+	})
 }

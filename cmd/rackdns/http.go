@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/rackdns/rackdns/internal/httpapi"
+	"github.com/rackdns/rackdns/internal/httpapi/convox"
 	"github.com/rackdns/rackdns/internal/httpapi/discovery"
 	"github.com/rackdns/rackdns/internal/httpapi/routes"
 	"github.com/rackdns/rackdns/internal/httpguard"
@@ -42,6 +43,9 @@ type httpFlag struct {
 	discovery         discoveryFlags
 	// told is what discovery's flags say, checked.
 	told discovery.Options
+	// promote has an app that runs on this host run with its present environment;
+	// nil without an engine.
+	promote func(ctx context.Context, rack, app string) error
 }
 
 // addMetrics adds the flag of a command that serves HTTP only on demand.
@@ -113,7 +117,7 @@ func (f *httpFlag) serve(racks []*httpapi.Rack, waits func() string, log *slog.L
 	}
 	cfg := httpapi.Config{Hosts: f.hosts, Racks: racks, Logger: log, Families: routes.Monitoring(routes.Options{Waits: waits})}
 	if len(racks) > 0 {
-		cfg.Families = routes.All(routes.Options{Waits: waits, Discovery: f.told})
+		cfg.Families = routes.All(routes.Options{Waits: waits, Discovery: f.told, Convox: convox.Options{Promote: f.promote, Logger: log}})
 		f.discovery.tellIgnored(log)
 	}
 	if cfg.Tokens, err = f.tokens.open(log); err != nil {

@@ -13,7 +13,6 @@ import (
 	"github.com/rackdns/rackdns/internal/near"
 	"github.com/rackdns/rackdns/internal/registry"
 	"github.com/rackdns/rackdns/internal/resource"
-	"github.com/rackdns/rackdns/internal/resource/engine"
 )
 
 // resourceFlags say whose resources a command is about.
@@ -121,8 +120,8 @@ type shownResource struct {
 
 func (f *resourceFlags) show(s *index.Snapshot, r *index.Resource) shownResource {
 	return shownResource{
-		App: r.App, Name: r.Name, Type: r.Type, Status: status(s, r), Domain: f.domain(r),
-		Options: shownOptions(r.Resource), Links: append([]string{}, r.Links...),
+		App: r.App, Name: r.Name, Type: r.Type, Status: resource.Status(s, r), Domain: f.domain(r),
+		Options: resource.ShownOptions(r.Resource), Links: append([]string{}, r.Links...),
 	}
 }
 
@@ -142,57 +141,9 @@ func resourceDomain(app, name, zone string) string {
 	return name + ".resource." + zone
 }
 
-// shownOptions leaves out what might be a secret, whoever wrote it there.
-func shownOptions(r *registry.Resource) map[string]string {
-	shown := map[string]string{}
-	t := resource.Lookup(r.Type)
-	for name, value := range r.Options {
-		if t != nil {
-			o, known := t.Option(name)
-			if known && !o.Secret && o.Name != resource.OptionURL {
-				shown[name] = value
-			}
-		}
-	}
-	return shown
-}
-
-// What the status of a resource is besides the states of instances.
-const (
-	statusRunning = "running"
-	// statusOutside is one that nobody watches.
-	statusOutside = "outside"
-	// statusStopped is one whose container was there and doesn't run, statusMissing
-	// one of which no container was there for an hour.
-	statusStopped = "stopped"
-	statusMissing = "missing"
-)
-
-// status is that of the instances where the resource is one of ours.
-func status(s *index.Snapshot, r *index.Resource) string {
-	instances := r.Instances()
-	switch {
-	case slices.ContainsFunc(instances, (*index.Instance).Serving):
-		return statusRunning
-	case len(instances) > 0:
-		return instances[0].State()
-	case !r.Backed && !runByUp(r):
-		return statusOutside
-	case r.App != "" && s.Seen(r.App, r.Type+"-"+r.Name), r.App == "" && s.Seen(engine.App, r.Name):
-		return statusStopped
-	}
-	return statusMissing
-}
-
-// runByUp reports whether a resource is a container of its app's though there is
-// none now: one that is elsewhere has no options.
-func runByUp(r *index.Resource) bool {
-	return r.Manager == registry.ManagerUp && r.Host == "" && len(r.Options) > 0
-}
-
 // shownStatus is the status for people.
 func shownStatus(status string) string {
-	if status == statusOutside {
+	if status == resource.StatusOutside {
 		return status + ": not checked"
 	}
 	return status

@@ -3,12 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/rackdns/rackdns/internal/registry"
+	"github.com/rackdns/rackdns/internal/resource"
 )
 
 // resourceLinkCommand returns link, or unlink.
@@ -114,16 +114,6 @@ func editLinks(ctx context.Context, client *registry.Client, name, to string, li
 		if err != nil {
 			return err
 		}
-		is := slices.Contains(r.Links, to)
-		switch {
-		case link && !is:
-			r.Links = append(r.Links, to)
-			slices.Sort(r.Links)
-		case !link && !is:
-			return fmt.Errorf("resource %s: is not linked to %s", name, to)
-		case !link:
-			r.Links = slices.DeleteFunc(r.Links, func(l string) bool { return l == to })
-		}
-		return nil
+		return resource.SetLink(r, to, link)
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rackdns/rackdns/internal/agent"
+	"github.com/rackdns/rackdns/internal/deploy"
 	"github.com/rackdns/rackdns/internal/httpapi"
 	"github.com/rackdns/rackdns/internal/index"
 	"github.com/rackdns/rackdns/internal/lasting"
@@ -50,6 +52,8 @@ type standalone struct {
 	http      httpFlag
 	// told is the rack as HTTP tells of it.
 	told *httpapi.Rack
+	// registry is how the registry is reached, once it is there.
+	registry atomic.Pointer[registry.Config]
 
 	log *slog.Logger
 	// alone is that there is nobody to forward to, unchanged that a change of
@@ -155,6 +159,9 @@ func (s *standalone) run(ctx context.Context) (err error) {
 	}
 	s.http.tokens.data = s.data
 	s.told = &httpapi.Rack{Name: s.rack, Zone: s.zone(), Node: cfg.Node}
+	if s.node.docker != dockerOff {
+		s.http.promote = s.promote
+	}
 	endHTTP, err := s.http.serve([]*httpapi.Rack{s.told}, func() string {
 		if s.answers.Load() {
 			return ""
@@ -224,6 +231,8 @@ func (s *standalone) runWith(ctx context.Context, etcd *embedded.Registry, cfg a
 		return err
 	}
 	defer func() { err = errors.Join(err, giveBack()) }()
+	own := s.etcd.client(etcd.Endpoint(), s.rack)
+	s.registry.Store(&own)
 	s.answers.Store(true)
 	s.banner(etcd.Endpoint(), cfg.Node, state, found)
 	var following sync.WaitGroup
@@ -237,6 +246,36 @@ func (s *standalone) runWith(ctx context.Context, etcd *embedded.Registry, cfg a
 	case err := <-failed:
 		return err
 	}
+}
+
+// promote has an app of this host run with its present environment.
+func (s *standalone) promote(ctx context.Context, _, app string) error {
+	own := s.registry.Load()
+	if own == nil {
+		return errors.New("the registry isn't there yet")
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	docker := s.node.docker
+	return deploy.Promote(ctx, deploy.UpConfig{
+		Config: deploy.Config{Registry: *own, Docker: docker, App: app, Named: true, Out: logLines{s.log.With("app", app)}},
+		Suffix: cleanSuffix(s.suffix), Timeout: deploy.DefaultTimeout, Trial: deploy.DefaultTrial, Program: program,
+		Ask: func(string) (string, bool) { return "", false },
+	})
+}
+
+// logLines logs what is written, a line each.
+type logLines struct{ log *slog.Logger }
+
+func (l logLines) Write(p []byte) (int, error) {
+	for line := range strings.Lines(string(p)) {
+		if line = strings.TrimSpace(line); line != "" {
+			l.log.Info(line)
+		}
+	}
+	return len(p), nil
 }
 
 // startAgent starts an agent; wait returns when it has ended.

@@ -13,6 +13,9 @@ var (
 	draws = flag.Int("hosts.draws", 1, "how many scenes are drawn")
 )
 
+// settling is how long what is to be reached may take until it is.
+const settling = 15 * time.Second
+
 func firstSeed() uint64 {
 	if *seed == 0 {
 		return uint64(time.Now().UnixNano()) % 100_000
@@ -30,7 +33,8 @@ func (s *site) testDraw(t *testing.T) {
 			var said, unsaid, reachable int
 			for _, f := range scene.Facts {
 				want := rules{s}.expects(f.Client, f.Endpoint)
-				if want == yes && !f.Reachable { // the machine may be busy
+				// The machine may be busy, and IPv6 takes a while to find neighbours.
+				for end := time.Now().Add(settling); want == yes && !f.Reachable && time.Now().Before(end); {
 					f = s.Reach(f.Client, f.Endpoint)
 				}
 				switch {

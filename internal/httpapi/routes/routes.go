@@ -6,6 +6,7 @@ import (
 	"github.com/rackdns/rackdns/internal/httpapi"
 	"github.com/rackdns/rackdns/internal/httpapi/api"
 	"github.com/rackdns/rackdns/internal/httpapi/consul"
+	"github.com/rackdns/rackdns/internal/httpapi/convox"
 	"github.com/rackdns/rackdns/internal/httpapi/discovery"
 	"github.com/rackdns/rackdns/internal/httpapi/operation"
 	"github.com/rackdns/rackdns/internal/httpapi/prometheus"
@@ -18,6 +19,8 @@ type Options struct {
 	Waits func() string
 	// Discovery are the settings of Lyft's discovery.
 	Discovery discovery.Options
+	// Convox is for its client.
+	Convox convox.Options
 }
 
 // All returns all families of a server of racks.
@@ -28,6 +31,7 @@ func All(o Options) []httpapi.Family {
 		prometheus.Family(),
 		discovery.Family(o.Discovery),
 		consul.Family(),
+		convox.Family(o.Convox),
 	}
 }
 

@@ -81,7 +81,7 @@ func TestRightsOfEachRoute(t *testing.T) {
 					if got := w.Code == http.StatusUnauthorized || w.Code == http.StatusForbidden; got != refused {
 						t.Errorf("%s, loopback %t, token %q: %d %s, want it refused: %t", route.Pattern, loopback, token, w.Code, w.Body, refused)
 					}
-					if strings.Contains(w.Body.String(), password) && !refused && route.Right == httpapi.ReadNames {
+					if strings.Contains(w.Body.String(), password) && !refused && route.Right == httpapi.ReadNames && token != apitest.Token {
 						t.Errorf("%s shows a password: %s", route.Pattern, w.Body)
 					}
 				}
@@ -124,7 +124,7 @@ func TestNothingRead(t *testing.T) {
 			if method != http.MethodGet || route.Right == httpapi.Public || strings.HasSuffix(target, "/racks") || strings.HasSuffix(target, "/datacenters") || strings.HasSuffix(target, "openapi.json") {
 				continue
 			}
-			if w := apitest.Do(t, h, apitest.Request(t, method, target, apitest.Local, apitest.Token)); w.Code != http.StatusServiceUnavailable {
+			if w := apitest.Do(t, h, apitest.Request(t, method, target, apitest.Local, apitest.Token)); w.Code != http.StatusServiceUnavailable && w.Code != http.StatusNotImplemented {
 				t.Errorf("%s: %d %s", route.Pattern, w.Code, w.Body)
 			}
 		}

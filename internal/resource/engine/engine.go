@@ -26,7 +26,7 @@ import (
 
 // App is the app of which the containers are instances, so that the agent
 // registers them as it does any: the resource's declaration then names one.
-const App = "rack-resources"
+const App = resource.AppOfRack
 
 // trial is how long a container has to run before it is trusted.
 const trial = time.Second

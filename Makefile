@@ -15,7 +15,7 @@ LINT         := build/tools/golangci-lint-$(LINT_VERSION)
 GOBUILD := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint fmt image bench bench-dns bench-propagation fuzz clean soak test-image
+.PHONY: help build run test lint fmt image bench bench-dns bench-propagation bench-http fuzz clean soak test-image
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-17s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -62,6 +62,9 @@ bench-propagation: build ## how long until DNS knows of a start and of a kill
 bench: ## lookups, changes, and a rack of 300,000 instances, beside their budgets
 	$(GO) test -run '^$$' -bench . -benchmem ./internal/index/... ./plugin/...
 	$(GO) run ./test/bench/registry
+
+bench-http: build ## the HTTP interface, beside nginx; needs nginx and wrk
+	$(GO) run ./test/bench/http -bin bin/rackdns
 
 bench-dns: build ## what a query costs, beside CoreDNS's own plugins; needs dnsperf
 	$(GO) run ./test/bench/dns -bin bin/rackdns

@@ -48,7 +48,7 @@ prints the URL with the token that is made at the first start.`,
 				return err
 			}
 			// It has nothing else to do.
-			a.http.yields = false
+			a.http.yields, a.http.alone = false, true
 			if a.http.address == "" {
 				return usagef("--http %s: there is nothing else to serve", httpOff)
 			}

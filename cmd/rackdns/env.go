@@ -81,7 +81,7 @@ The app's environment is what rackdns env set has set in the rack, and over that
 service lists, and wins over everything else: over a value in the convox.yml, over
 a link, and over a resource, which is then an outside one whose URL passes as it
 is. What is listed and set nowhere is taken from the environment of this command.
-With a convox.yml the rack is asked only where --etcd says which one.
+With a convox.yml the rack is not asked for it: there need be no registry.
 
 In full style the target of a link says by LINK_SCHEME, LINK_USERNAME,
 LINK_PASSWORD, LINK_PORT and LINK_PATH in its own environment what the seven
@@ -178,7 +178,8 @@ func (f *envFlags) input(cmd *cobra.Command, app, service string) (*env.Input, e
 // shared is the environment that the rack has for an app. Who may not read it goes
 // on without, and is told so: a container reads names alone as a rule.
 func (f *envFlags) shared(cmd *cobra.Command, app string) (map[string]string, error) {
-	if f.file != "" && !cmd.Flags().Changed("etcd") {
+	if f.file != "" {
+		// That is worked out without a registry.
 		return map[string]string{}, nil
 	}
 	client, err := f.open()

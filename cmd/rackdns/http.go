@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/rackdns/rackdns/internal/connlimit"
 	"github.com/rackdns/rackdns/internal/httpapi"
 	"github.com/rackdns/rackdns/internal/httpapi/convox"
 	"github.com/rackdns/rackdns/internal/httpapi/discovery"
@@ -40,7 +41,9 @@ type httpFlag struct {
 	// certFile and keyFile are for TLS.
 	certFile, keyFile string
 	tokens            tokenFlags
-	discovery         discoveryFlags
+	// alone says that the process serves nothing else.
+	alone     bool
+	discovery discoveryFlags
 	// told is what discovery's flags say, checked.
 	told discovery.Options
 	// promote has an app that runs on this host run with its present environment;
@@ -119,6 +122,9 @@ func (f *httpFlag) serve(racks []*httpapi.Rack, waits func() string, log *slog.L
 	if len(racks) > 0 {
 		cfg.Families = routes.All(routes.Options{Waits: waits, Discovery: f.told, Convox: convox.Options{Promote: f.promote, Logger: log}})
 		f.discovery.tellIgnored(log)
+	}
+	if f.alone {
+		cfg.Connections = connlimit.HTTPAlone()
 	}
 	if cfg.Tokens, err = f.tokens.open(log); err != nil {
 		return nil, err

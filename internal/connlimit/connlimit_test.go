@@ -225,10 +225,15 @@ func TestOutOfDescriptors(t *testing.T) {
 func TestShare(t *testing.T) {
 	t.Parallel()
 	for descriptors, want := range map[uint64]string{
-		16: "{4 4 4}", 128: "{32 16 8}", 1024: "{256 128 64}", 1 << 20: "{4096 512 1000}", 1<<64 - 1: "{4096 512 1000}",
+		16: "{4 4 4}", 128: "{32 16 8}", 1024: "{256 128 64}", 1 << 20: "{4096 4096 1000}", 1<<64 - 1: "{4096 4096 1000}",
 	} {
 		if got := fmt.Sprint(share(descriptors)); got != want {
 			t.Errorf("%d: %s, want %s", descriptors, got, want)
+		}
+	}
+	for descriptors, want := range map[uint64]int{4: 4, 1024: 768, 20_000: 15_000, 1 << 20: maxAlone, 1<<64 - 1: maxAlone} {
+		if got := aloneOf(descriptors); got != want {
+			t.Errorf("%d alone: %d, want %d", descriptors, got, want)
 		}
 	}
 }

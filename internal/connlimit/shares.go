@@ -17,18 +17,26 @@ type Shares struct {
 // Upper bounds: more connections than that are no use of such a server.
 const (
 	maxDNS     = 4096
-	maxHTTP    = 512
+	maxHTTP    = 4096
 	maxForward = 1000
+	maxAlone   = 16384
 )
 
 // OfProcess shares out the descriptors of this process. The Go runtime has
 // raised the soft limit to the hard one.
-func OfProcess() Shares {
+func OfProcess() Shares { return share(descriptors()) }
+
+// HTTPAlone is the share of HTTP in a process that has nothing else to serve.
+func HTTPAlone() int { return aloneOf(descriptors()) }
+
+func aloneOf(descriptors uint64) int { return int(min(max(descriptors/4*3, 4), maxAlone)) }
+
+func descriptors() uint64 {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		limit.Cur = 1024 // what systems have by default
+		return 1024 // what systems have by default
 	}
-	return share(limit.Cur)
+	return limit.Cur
 }
 
 func share(descriptors uint64) Shares {

@@ -76,18 +76,19 @@ func process(v *index.Service, i *index.Instance) Process {
 			aliases = append(aliases, a.Name)
 		}
 	}
+	d := i.Details()
 	return Process{
 		Aliases:  aliases,
-		Restarts: i.Restarts(),
+		Restarts: d.Restarts,
 		App:      i.App(),
-		Command:  i.Command(),
+		Command:  d.Command,
 		Host:     host(i),
 		ID:       i.ID(),
-		Image:    i.Image(),
+		Image:    d.Image,
 		Instance: i.Node(),
 		Name:     i.Service(),
 		Ports:    published(v, i),
-		Release:  i.Release(),
+		Release:  d.Release,
 		Started:  i.Started().Truncate(time.Second),
 		Status:   i.State(),
 	}

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,6 +32,8 @@ type Config struct {
 	Tokens *Tokens
 	// Certificate has it speak TLS, nil plain HTTP.
 	Certificate *Certificate
+	// Connections is how many there may be, the process's share of HTTP if 0.
+	Connections int
 	Logger      *slog.Logger
 }
 
@@ -41,6 +44,7 @@ type Server struct {
 	families    []Family
 	tokens      *Tokens
 	certificate *Certificate
+	connections int
 	log         *slog.Logger
 	mux         *http.ServeMux
 	http        *http.Server
@@ -60,7 +64,8 @@ type Server struct {
 func New(cfg Config) (*Server, error) {
 	s := &Server{
 		hosts: cfg.Hosts, racks: cfg.Racks, families: cfg.Families, tokens: cfg.Tokens, certificate: cfg.Certificate,
-		log: cfg.Logger, mux: http.NewServeMux(), done: make(chan struct{}),
+		connections: cmp.Or(cfg.Connections, connlimit.OfProcess().HTTP),
+		log:         cfg.Logger, mux: http.NewServeMux(), done: make(chan struct{}),
 	}
 	if s.log == nil {
 		s.log = slog.Default()
@@ -95,7 +100,7 @@ func (s *Server) Start(ln net.Listener) {
 	if !s.loopback && s.tokens != nil && s.certificate == nil {
 		s.log.Warn("tokens for HTTP cross the network in the clear: give a certificate with --http-cert and --http-key, or have a proxy do TLS", "address", ln.Addr().String())
 	}
-	ln = connlimit.New("http", connlimit.OfProcess().HTTP, s.log).Listener(ln)
+	ln = connlimit.New("http", s.connections, s.log).Listener(ln)
 	go func() {
 		defer close(s.done)
 		var err error
@@ -211,7 +216,9 @@ func (s *Server) routed(f Family, route Route) http.Handler {
 			return
 		}
 		told, hidden := asError(err)
-		gone := errors.Is(err, errGone) || r.Context().Err() != nil
+		// A connection that is closed meanwhile is one that had to give way, or the
+		// client's own.
+		gone := errors.Is(err, errGone) || errors.Is(err, net.ErrClosed) || r.Context().Err() != nil
 		if hidden && !gone && !w.taken {
 			s.log.Error("HTTP request failed", "route", route.Pattern, "error", err)
 		}

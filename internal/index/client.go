@@ -33,6 +33,9 @@ func Stranger() *Client { return unknownClient }
 // known.
 func (c *Client) Instance() *Instance { return c.instance }
 
+// Class is the same for clients that are told the same of everything.
+func (c *Client) Class() string { return c.class }
+
 // OnNode reports whether the client is the node itself.
 func (c *Client) OnNode() bool { return c.client.Kind == reach.Self }
 

@@ -294,17 +294,17 @@ func (i *Instance) Service() string { return i.name.Value().service }
 func (i *Instance) Namespace() string { return i.name.Value().namespace }
 
 // Release returns the release that the instance runs.
-func (i *Instance) Release() string { return i.Registered().Release }
+func (i *Instance) Release() string { return i.Details().Release }
 
 // Image returns the image that the instance runs.
-func (i *Instance) Image() string { return i.Registered().Image }
+func (i *Instance) Image() string { return i.Details().Image }
 
 // Command returns the command that the instance runs, if it isn't the image's.
-func (i *Instance) Command() string { return i.Registered().Command }
+func (i *Instance) Command() string { return i.Details().Command }
 
 // Restarts returns how often the engine has started the container again after its
 // end, since somebody started it.
-func (i *Instance) Restarts() int { return i.Registered().Restarts }
+func (i *Instance) Restarts() int { return i.Details().Restarts }
 
 // Status returns Docker's status.
 func (i *Instance) Status() string {
@@ -360,7 +360,7 @@ func (i *Instance) Weight() uint16 { return uint16(i.weight) }
 func (i *Instance) Priority() uint16 { return i.priority }
 
 // Tags returns the instance's tags.
-func (i *Instance) Tags() map[string]string { return i.Registered().Tags }
+func (i *Instance) Tags() map[string]string { return i.Details().Tags }
 
 // Links returns the services of its app that the instance asked to be led to.
 func (i *Instance) Links() []string { return i.Registered().Links }

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/klauspost/compress/s2"
 
 	"github.com/rackdns/rackdns/internal/registry"
@@ -34,6 +35,24 @@ var words = sync.OnceValue(func() *s2.Dict {
 func pack(id string, value []byte) (string, string) {
 	all := id + string(words().Encode(nil, value))
 	return all[:len(id)], all[len(id):]
+}
+
+// Details are what DNS doesn't need of an instance, and lists of instances do.
+type Details struct {
+	Release  string            `json:"release"`
+	Image    string            `json:"image"`
+	Command  string            `json:"command"`
+	Restarts int               `json:"restarts"`
+	Tags     map[string]string `json:"tags"`
+	Observed time.Time         `json:"observed"`
+}
+
+// Details returns what is registered besides, which is the caller's: a part of
+// [Instance.Registered], in a third of the time.
+func (i *Instance) Details() (d Details) {
+	// It was decoded before, so what can't be now was made by hand.
+	_ = jsonv2.Unmarshal(i.value(), &d)
+	return d
 }
 
 // value is the value that the registry has, which is the caller's; nil if there is

@@ -106,15 +106,28 @@ func service(w http.ResponseWriter, r *httpapi.Request) error {
 		}
 		return err
 	}
-	one := OneService{Service: serviceOf(m.Service, r.Rack.Zone), Endpoints: []Endpoint{}, All: []Instance{}}
-	for n := range m.Endpoints {
-		one.Endpoints = append(one.Endpoints, endpoints(&m, &m.Endpoints[n])...)
-	}
-	for _, i := range m.Service.Instances() {
-		one.All = append(one.All, instanceOf(i))
-	}
-	return httpapi.WriteJSON(w, http.StatusOK, one)
+	// A service that is otherwise is another one.
+	key := serviceKey{r.Rack, m.Service.App(), m.Service.Name(), r.Client(s).Class()}
+	return serviceAnswers.Answer(w, key, m.Service, func() (any, error) {
+		one := OneService{Service: serviceOf(m.Service, r.Rack.Zone), Endpoints: []Endpoint{}, All: []Instance{}}
+		for n := range m.Endpoints {
+			one.Endpoints = append(one.Endpoints, endpoints(&m, &m.Endpoints[n])...)
+		}
+		for _, i := range m.Service.Instances() {
+			one.All = append(one.All, instanceOf(i))
+		}
+		return one, nil
+	})
 }
+
+// serviceKey tells those apart that get different answers about a service.
+type serviceKey struct {
+	rack                *httpapi.Rack
+	app, service, class string
+}
+
+// serviceAnswers are those that many wait for.
+var serviceAnswers httpapi.Cache[serviceKey]
 
 func serviceOf(v *index.Service, zone string) Service {
 	is := Service{

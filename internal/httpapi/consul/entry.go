@@ -197,7 +197,7 @@ func (q *query) entry(s *index.Snapshot, v *index.Service, i *index.Instance, c 
 	if !ip.IsValid() {
 		return e, false
 	}
-	d := i.Registered()
+	d := i.Details()
 	at := ip.String()
 	host := at
 	if i.Host().IsValid() {

@@ -45,9 +45,16 @@ var (
 // DefaultApp is the app of a host whose tags name none.
 const DefaultApp = "default"
 
+// freshness is how old last_check_in may be.
+const freshness = time.Second
+
 // service is what the routes share.
 type service struct {
 	Options
+
+	// answers are those about a service. They last for a moment only: a renewal moves
+	// last_check_in, and nothing else.
+	answers httpapi.Cache[question]
 
 	mu sync.Mutex
 	// hosts register hosts, by the client that does it.
@@ -68,7 +75,7 @@ func Family(o Options) httpapi.Family {
 	if len(o.AutoIP) == 0 {
 		o.AutoIP = DefaultAutoIP
 	}
-	s := &service{Options: o, hosts: map[*registry.Client]*registry.Hosts{}}
+	s := &service{Options: o, answers: httpapi.Cache[question]{Lasts: freshness}, hosts: map[*registry.Client]*registry.Hosts{}}
 	return httpapi.Family{Name: "discovery", Routes: []httpapi.Route{
 		{Pattern: "GET /v1/registration/{service}", Right: httpapi.ReadNames, Handler: s.ofService},
 		{Pattern: "GET /v1/registration/repo/{repo}", Right: httpapi.ReadNames, Handler: s.ofRepo},
@@ -116,11 +123,32 @@ func (s *service) ofService(w http.ResponseWriter, r *httpapi.Request) error {
 		return err
 	}
 	name := httpapi.Fold(r.PathValue("service"))
-	return httpapi.WriteJSON(w, http.StatusOK, struct {
-		Environment string `json:"env"`
-		Hosts       []Host `json:"hosts"`
-		Service     string `json:"service"`
-	}{s.Environment, s.list(r, p, chosenBy(p, name)), r.PathValue("service")})
+	chosen := chosenBy(p, name)
+	key := question{r.Rack, r.PathValue("service"), r.Client(p).Class()}
+	if len(chosen) > 1 {
+		// Of several apps: that is rare, and not known by one service.
+		return httpapi.WriteJSON(w, http.StatusOK, s.answer(r, p, chosen))
+	}
+	// A service that is otherwise is another one.
+	is := p.Lookup(chosen[0].service+"."+chosen[0].app, index.Stranger()).Service
+	return s.answers.Answer(w, key, is, func() (any, error) { return s.answer(r, p, chosen), nil })
+}
+
+// question tells those apart that get different answers.
+type question struct {
+	rack           *httpapi.Rack
+	service, class string
+}
+
+// ofService is an answer about a service.
+type ofService struct {
+	Environment string `json:"env"`
+	Hosts       []Host `json:"hosts"`
+	Service     string `json:"service"`
+}
+
+func (s *service) answer(r *httpapi.Request, p *index.Snapshot, chosen []choice) ofService {
+	return ofService{s.Environment, s.list(r, p, chosen), r.PathValue("service")}
 }
 
 func (s *service) ofRepo(w http.ResponseWriter, r *httpapi.Request) error {
@@ -203,26 +231,26 @@ func (s *service) host(r *httpapi.Request, e *index.Endpoint) (h Host, ok bool) 
 	if container == 0 || len(addrs) == 0 {
 		return h, false
 	}
-	d := e.Registered()
+	d := e.Details()
 	h.Service, h.IPAddress, h.Repo, h.Revision = e.Service(), addrs[0], e.Repo(), d.Release
 	seen := d.Observed
 	if e.Node() == registry.NodeAPI {
-		if at := s.seen(r, d); at.After(seen) {
+		if at := s.seen(r, e.Instance); at.After(seen) {
 			seen = at
 		}
 	}
 	h.LastCheckIn = seen.UTC().Format(checkInLayout)
-	h.Tags = shownTags(d, e.Weight())
+	h.Tags = shownTags(e.ID(), d.Tags, e.Weight())
 	return h, true
 }
 
 // seen is when a host was heard of here.
-func (s *service) seen(r *httpapi.Request, d *registry.Instance) time.Time {
+func (s *service) seen(r *httpapi.Request, i *index.Instance) time.Time {
 	c, err := r.Rack.Registry()
-	if err != nil || len(d.Ports) == 0 {
+	if err != nil || len(i.Ports()) == 0 {
 		return time.Time{}
 	}
-	return s.registrar(c).Seen(d.App, d.Service, netip.AddrPortFrom(d.Host, d.Ports[0].Container))
+	return s.registrar(c).Seen(i.App(), i.Service(), netip.AddrPortFrom(i.Host(), i.Ports()[0].Container))
 }
 
 // registrar is what registers hosts by a client.
@@ -247,12 +275,12 @@ const (
 
 // shownTags are tags as Envoy takes them: it rejects a whole service for one that
 // is of another kind.
-func shownTags(d *registry.Instance, weight uint16) map[string]any {
-	all := map[string]any{tagZone: "", tagRegion: "", tagInstance: d.ID}
-	for k, v := range d.Tags {
+func shownTags(id string, tags map[string]string, weight uint16) map[string]any {
+	all := map[string]any{tagZone: "", tagRegion: "", tagInstance: id}
+	for k, v := range tags {
 		all[k] = v
 	}
-	if canary, ok := d.Tags[tagCanary]; ok {
+	if canary, ok := tags[tagCanary]; ok {
 		yes, err := strconv.ParseBool(canary)
 		all[tagCanary] = err == nil && yes
 	}

@@ -122,7 +122,7 @@ func each(s *index.Snapshot, i *index.Instance, c *index.Client, f filter, yield
 }
 
 func labels(i *index.Instance, p *index.Port) map[string]string {
-	d := i.Registered()
+	d := i.Details()
 	all := map[string]string{
 		prefix + "app": i.App(), prefix + "service": i.Service(), prefix + "instance": i.ID(), prefix + "node": i.Node(),
 		prefix + "release": d.Release, prefix + "port_name": p.Name(), prefix + "health": i.Health(),

@@ -27,11 +27,7 @@ func (s *service) register(w http.ResponseWriter, r *httpapi.Request) error {
 	if err != nil {
 		return err
 	}
-	c, err := r.Rack.Registry()
-	if err != nil {
-		return err
-	}
-	p, err := r.Rack.Snapshot()
+	c, p, err := writable(r)
 	if err != nil {
 		return err
 	}
@@ -52,6 +48,17 @@ func (s *service) register(w http.ResponseWriter, r *httpapi.Request) error {
 		return err
 	}
 	return httpapi.WriteJSON(w, http.StatusOK, struct{}{})
+}
+
+// writable returns what writes the rack, and the rack as it is now. The error is a
+// 503.
+func writable(r *httpapi.Request) (*registry.Client, *index.Snapshot, error) {
+	c, err := r.Rack.Registry()
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := r.Rack.Snapshot()
+	return c, p, err
 }
 
 // unwritten is that the registry didn't take something, which the client can try
@@ -183,11 +190,7 @@ func (s *service) deregister(w http.ResponseWriter, r *httpapi.Request) error {
 	if err != nil {
 		return err
 	}
-	c, err := r.Rack.Registry()
-	if err != nil {
-		return err
-	}
-	p, err := r.Rack.Snapshot()
+	c, p, err := writable(r)
 	if err != nil {
 		return err
 	}
@@ -229,11 +232,7 @@ func (s *service) weigh(w http.ResponseWriter, r *httpapi.Request) error {
 	if err != nil {
 		return err
 	}
-	c, err := r.Rack.Registry()
-	if err != nil {
-		return err
-	}
-	p, err := r.Rack.Snapshot()
+	c, p, err := writable(r)
 	if err != nil {
 		return err
 	}

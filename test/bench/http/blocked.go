@@ -66,8 +66,11 @@ func (b *bench) blockedReads(ctx context.Context) ([]row, error) {
 				return
 			}
 			resp, err := http.ReadResponse(bufio.NewReaderSize(c, 512), nil)
-			if err == nil && resp.StatusCode != http.StatusOK {
-				err = fmt.Errorf("%s", resp.Status)
+			if err == nil {
+				defer resp.Body.Close()
+				if resp.StatusCode != http.StatusOK {
+					err = fmt.Errorf("%s", resp.Status)
+				}
 			}
 			if err != nil {
 				failed <- fmt.Errorf("blocked read %d: %w", n, err)

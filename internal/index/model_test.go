@@ -607,7 +607,7 @@ func TestIndexAnswersAsTheModel(t *testing.T) {
 		}
 		m.resync(t)
 		if b := m.x.builder; b.apps.size != 0 || b.addresses.size != 0 || b.size != 0 || len(b.invalid) != 0 || len(b.claims) != 0 || len(b.clashing) != 0 || b.displaced != nil ||
-			b.seen.size != 0 || b.seenNames.size != 0 || len(b.drained) != 0 {
+			b.seen.size != 0 || b.seenNames.size != 0 || b.hosts.size != 0 || len(b.drained) != 0 {
 			t.Fatalf("an empty registry leaves %d apps, %d addresses, %d instances, %d claims, %d clashes, %d services that were seen, %d drained nodes",
 				b.apps.size, b.addresses.size, b.size, len(b.claims), len(b.clashing), b.seen.size, len(b.drained))
 		}

@@ -3,6 +3,7 @@ package convox
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -77,17 +78,18 @@ func process(v *index.Service, i *index.Instance) Process {
 		}
 	}
 	d := i.Details()
+	at, numbers := i.Published()
 	return Process{
 		Aliases:  aliases,
 		Restarts: d.Restarts,
 		App:      i.App(),
 		Command:  d.Command,
-		Host:     host(i),
+		Host:     host(i, at),
 		ID:       i.ID(),
 		Image:    d.Image,
 		Instance: i.Node(),
 		Name:     i.Service(),
-		Ports:    published(v, i),
+		Ports:    published(v, i, numbers),
 		Release:  d.Release,
 		Started:  i.Started().Truncate(time.Second),
 		Status:   i.State(),
@@ -95,8 +97,8 @@ func process(v *index.Service, i *index.Instance) Process {
 }
 
 // host returns where the ports are, else where the node is, if that is known.
-func host(i *index.Instance) string {
-	if at, _ := i.Published(); at.IsValid() {
+func host(i *index.Instance, at netip.Addr) string {
+	if at.IsValid() {
 		return at.String()
 	}
 	if node := i.Host(); node.IsValid() {
@@ -107,12 +109,11 @@ func host(i *index.Instance) string {
 
 // published returns each published port once: the format tells TCP and UDP not
 // apart.
-func published(v *index.Service, i *index.Instance) []string {
+func published(v *index.Service, i *index.Instance, numbers []uint16) []string {
 	all := []string{}
 	if !v.InTurn(i) {
 		return all
 	}
-	_, numbers := i.Published()
 	for n, p := range i.Ports() {
 		s := fmt.Sprintf("%d:%d", numbers[n], p.Container)
 		if numbers[n] != 0 && !slices.Contains(all, s) {

@@ -17,21 +17,60 @@ import (
 	"github.com/rackdns/rackdns/internal/registry/etcdtest"
 )
 
-// readme returns the blocks of README.md that are marked as being of a kind.
+// guide are README.md and the pages that it leads to, in the order in which they are
+// to be read.
+func guide(t *testing.T) string {
+	t.Helper()
+	var all strings.Builder
+	for _, page := range []string{"README.md", "docs/start.md", "docs/names.md", "docs/using.md", "docs/operating.md"} {
+		text, err := os.ReadFile(filepath.Join(repository(), page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Write(text)
+	}
+	return all.String()
+}
+
+// readme returns the blocks of the guide that are marked as being of a kind.
 func readme(t *testing.T, kind string) []string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(repository(), "README.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	var blocks []string
-	for _, m := range regexp.MustCompile("(?s)```"+kind+"\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
+	for _, m := range regexp.MustCompile("(?s)```"+kind+"\n(.*?)```").FindAllStringSubmatch(guide(t), -1) {
 		blocks = append(blocks, m[1])
 	}
 	if len(blocks) == 0 {
-		t.Fatalf("README.md has no block of kind %s", kind)
+		t.Fatalf("neither README.md nor its pages have a block of kind %s", kind)
 	}
 	return blocks
+}
+
+// No link of README.md or of a page leads nowhere, and every page is led to.
+func TestDocumentLinks(t *testing.T) {
+	t.Parallel()
+	pages, err := filepath.Glob(filepath.Join(repository(), "docs", "*.md"))
+	if err != nil || len(pages) < 10 {
+		t.Fatalf("%d pages, %v", len(pages), err)
+	}
+	linked := map[string]bool{}
+	for _, page := range append(pages, filepath.Join(repository(), "README.md")) {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`\]\(([^)#:]+)\)`).FindAllStringSubmatch(string(text), -1) {
+			to := filepath.Join(filepath.Dir(page), m[1])
+			linked[to] = true
+			if _, err := os.Stat(to); err != nil {
+				t.Errorf("%s leads to %s: %v", page, m[1], err)
+			}
+		}
+	}
+	for _, page := range pages {
+		if !linked[page] {
+			t.Errorf("nothing leads to %s", page)
+		}
+	}
 }
 
 // step is a command of a transcript and what it prints.
@@ -192,7 +231,7 @@ func (s *shell) run(command string) []string {
 	return nil
 }
 
-// What README.md says of the command line, of the Corefile and of metrics is
+// What the guide says of the command line, of the Corefile and of metrics is
 // there.
 func TestReadmeNames(t *testing.T) {
 	t.Parallel()
@@ -227,10 +266,7 @@ func TestReadmeNames(t *testing.T) {
 	ready(t, r.process, r.server, r.zone)
 	newLedger(t, etcd, r.rack).put(entrant("shop", "a1", 41001))
 	eventually(t, "an answer", func() error { return resolvesTo(r.server, "web.shop."+r.zone, hosted) })
-	whole, err := os.ReadFile(filepath.Join(repository(), "README.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	whole := guide(t)
 	body, err := get("http://" + r.metrics + "/metrics")
 	if err != nil {
 		t.Fatal(err)
@@ -242,7 +278,7 @@ func TestReadmeNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	body = append(body, embedded...)
-	for _, name := range regexp.MustCompile("`(rackdns_[a-z_]+)`").FindAllStringSubmatch(string(whole), -1) {
+	for _, name := range regexp.MustCompile("`(rackdns_[a-z_]+)`").FindAllStringSubmatch(whole, -1) {
 		// A histogram has no series before something happened.
 		if !strings.Contains(string(body), name[1]) && !strings.Contains(name[1], "propagation") {
 			t.Errorf("there is no metric %s", name[1])

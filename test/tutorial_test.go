@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The tutorial of README.md, typed into one shell, in a copy of the example
+// The tutorial of docs/start.md, typed into one shell, in a copy of the example
 // app. What differs is the rack's name and where things listen, since others may
 // follow the tutorial on the same engine, and whose Redis it is.
 func TestReadmeTutorial(t *testing.T) {
@@ -55,7 +55,7 @@ func TestReadmeTutorial(t *testing.T) {
 		got := sh.run(instead.Replace(s.command))
 		want := strings.Split(instead.Replace(strings.Join(s.prints, "\n")), "\n")
 		if diff := cmp.Diff(inGeneral(want), inGeneral(got)); diff != "" {
-			t.Fatalf("%s (-README +here):\n%s", s.command, diff)
+			t.Fatalf("%s (-docs +here):\n%s", s.command, diff)
 		}
 	}
 	if left := a.ids(); len(left) != 0 {

@@ -273,6 +273,40 @@ func TestDeletion(t *testing.T) {
 	}
 }
 
+// What has the same name in another app is left alone, unless it is named.
+func TestDeletionInOneApp(t *testing.T) {
+	t.Parallel()
+	r, _ := apitest.Live(t, "acme")
+	h := serve(t, discovery.Options{}, r)
+	in := func(app string) url.Values {
+		return form("tags", `{"az":"a","region":"r","instance_id":"i","app":"`+app+`"}`)
+	}
+	post(t, h, form())
+	post(t, h, in("shop"))
+	post(t, h, in("blog"))
+	for _, tt := range []struct {
+		target string
+		status int
+		left   string
+	}{
+		{"web/10.0.5.1", 200, "blog shop"},
+		{"web/10.0.5.1", 400, "blog shop"}, // which of the two?
+		{"web.blog/10.0.5.1", 200, "shop"},
+		{"web/10.0.5.1", 200, ""},
+	} {
+		w := apitest.Post(t, h, http.MethodDelete, "/v1/registration/"+tt.target, apitest.Token, nil)
+		var left []string
+		for _, app := range []string{"blog", "default", "shop"} {
+			if read(t, h, "/v1/registration/web."+app).ends() != "" {
+				left = append(left, app)
+			}
+		}
+		if got := strings.Join(left, " "); w.Code != tt.status || got != tt.left {
+			t.Errorf("%s: %d, %q is left; want %d, %q", tt.target, w.Code, got, tt.status, tt.left)
+		}
+	}
+}
+
 // A host that comes again as it was costs the registry no write, is told when it
 // was heard of last, and goes when it stays away.
 func TestRenewal(t *testing.T) {

@@ -162,7 +162,8 @@ type target struct {
 }
 
 // targets are the hosts that were registered by a name, at an address if that is
-// valid.
+// valid. A name without an app means app default, and another one only where that is
+// the only one: what merely has the same name in another app is somebody else's.
 func targets(p *index.Snapshot, name string, ip netip.Addr) []target {
 	hosts := p.Hosts(name)
 	service, app, inApp := strings.Cut(name, ".")
@@ -181,7 +182,20 @@ func targets(p *index.Snapshot, name string, ip netip.Addr) []target {
 			all = append(all, target{i.App(), i.Service(), netip.AddrPortFrom(i.Host(), port.Container)})
 		}
 	}
-	return all
+	if inApp || len(all) == 0 {
+		return all
+	}
+	app = all[0].app
+	for _, t := range all {
+		if t.app == DefaultApp {
+			app = DefaultApp
+		}
+	}
+	own := slices.DeleteFunc(slices.Clone(all), func(t target) bool { return t.app != app })
+	if app != DefaultApp && len(own) < len(all) {
+		return nil
+	}
+	return own
 }
 
 // deregister removes a host, at all its ports.
@@ -204,12 +218,12 @@ func (s *service) deregister(w http.ResponseWriter, r *httpapi.Request) error {
 			return unwritten(err)
 		}
 		gone++
-		if err := await(r, t.app, t.service, func(p *index.Snapshot) bool { return !slices.Contains(targets(p, t.service, ip), t) }); err != nil {
+		if err := await(r, t.app, t.service, func(p *index.Snapshot) bool { return !slices.Contains(targets(p, t.service+"."+t.app, ip), t) }); err != nil {
 			return err
 		}
 	}
 	if gone == 0 {
-		return httpapi.Errorf(http.StatusBadRequest, "no host of service %s is registered at %s", httpapi.Quote(name), ip)
+		return httpapi.Errorf(http.StatusBadRequest, "no host of service %s is registered at %s, or several apps have one: then SERVICE.APP says which", httpapi.Quote(name), ip)
 	}
 	return httpapi.WriteJSON(w, http.StatusOK, struct{}{})
 }
